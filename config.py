@@ -1,0 +1,142 @@
+"""Settings: the only reader of the environment (and of ``.env``, where there is one)."""
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from yarl import URL as PlainURL
+
+DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+Bytes = Annotated[int, Field(ge=1024, le=128 * 1024 * 1024)]  # RabbitMQ's default max_message_size
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its bounds. ``.env.example`` says the same in the words of an operator."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    database_url: SecretStr | None = None
+    database_type: Literal["postgresql"] = "postgresql"
+    database_host: str = "127.0.0.1"
+    database_port: Port = 5432
+    database_user: str = Field("postgres", validation_alias=AliasChoices("DATABASE_USER", "POSTGRES_USER"))
+    database_password: SecretStr = Field(
+        SecretStr(""), validation_alias=AliasChoices("DATABASE_PASSWORD", "POSTGRES_PASSWORD")
+    )
+    database_name: str = Field("db", validation_alias=AliasChoices("DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"))
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    database_max_overflow: Annotated[int, Field(ge=0, le=200)] = 5
+    database_pool_timeout: Seconds = 30
+    database_pool_recycle: Annotated[int, Field(ge=-1)] = 1800
+    sql_echo: bool = False
+
+    rabbitmq_url: SecretStr = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias=AliasChoices("RABBITMQ_URL", "AMQP_URL")
+    )
+    service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
+    write_partitions: Annotated[int, Field(ge=1, le=64)] = 1
+    prefetch: Annotated[int, Field(ge=2, le=20000)] = 400
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200
+    max_body: Bytes = 1024 * 1024
+    max_answer: Bytes = 4 * 1024 * 1024
+    read_ttl: Annotated[int, Field(ge=1, le=86400)] = 30
+    publish_patience: Seconds = 30
+    require_message_id: bool = False
+
+    inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
+    graceful_timeout: Seconds = 30
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _is_amqp(cls, value: SecretStr) -> SecretStr:
+        try:
+            url = PlainURL(value.get_secret_value())
+        except ValueError:
+            raise ValueError("is no URL") from None
+        if url.scheme not in {"amqp", "amqps"} or not url.host:
+            raise ValueError("must begin with amqp:// or amqps:// and name a host")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            _normalised(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _fill_batches(self) -> Self:
+        if self.prefetch < 2 * self.batch_size:
+            raise ValueError("PREFETCH must be at least twice BATCH_SIZE, or batches would half fill")
+        return self
+
+    @cached_property
+    def database(self) -> URL:
+        """Where the database is, for SQLAlchemy with asyncpg; without what is no argument of asyncpg's connect."""
+        return self._database[0]
+
+    @property
+    def application_name(self) -> str:
+        """What the database's views call our connections."""
+        return self._database[1] or self.service_name
+
+    @cached_property
+    def _database(self) -> tuple[URL, str | None]:
+        if self.database_url:
+            return _normalised(self.database_url.get_secret_value())
+        url = URL.create(
+            DRIVERS[self.database_type],
+            self.database_user,
+            self.database_password.get_secret_value() or None,
+            self.database_host,
+            self.database_port,
+            self.database_name,
+        )
+        return url, None
+
+
+def _normalised(text: str) -> tuple[URL, str | None]:
+    """SQLAlchemy's URL and the application name. What libpq calls ``sslmode``, asyncpg calls ``ssl``."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is no URL of the form postgresql://user:password@host:port/name") from None
+    driver = DRIVERS.get(url.drivername, url.drivername)
+    if driver != "postgresql+asyncpg":
+        raise ValueError(f"names {url.drivername}; this service works with postgresql")
+    query: dict[str, Any] = dict(url.query)
+    name = query.pop("application_name", None)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    if unknown := query.keys() - {"ssl", "host", "port"}:
+        raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
+    return url.set(drivername=driver, query=query), name
+
+
+class WrongSettings(Exception):
+    """A setting has a value that it cannot have; the message is a line for each."""
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings from the environment. Raises WrongSettings."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise WrongSettings("\n".join(_line(entry) for entry in error.errors())) from None
+
+
+def _line(entry: Any) -> str:
+    name = "".join(str(entry["loc"][0]).upper() if entry["loc"] else "")
+    message = entry["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

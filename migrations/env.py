@@ -1,0 +1,41 @@
+"""Where Alembic meets the models: every entity is imported first, and two upgrades at once do not race."""
+
+import asyncio
+
+import sqlalchemy as sa
+from alembic import context
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+import config
+from src import inbox, models
+from src.base import Base
+
+LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
+
+models.entities()
+metadata = Base.metadata
+assert inbox.table.metadata is metadata  # it is no entity
+
+
+def run(connection: sa.Connection) -> None:
+    """Migrate on this connection, alone."""
+    connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+    connection.commit()
+    context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect() -> None:
+    engine = create_async_engine(config.load().database, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+
+
+if context.is_offline_mode():
+    context.configure(url=config.load().database, target_metadata=metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    asyncio.run(connect())

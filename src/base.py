@@ -1,0 +1,126 @@
+"""What every table and every schema has: a UUIDv7 id, timestamps, a version, names of constraints, strictness."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import Enum as PythonEnum
+from functools import cache
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import JSON as PlainJSON
+from sqlalchemy import Column, ColumnElement, DateTime, Enum, MetaData, Text, func, inspect
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7
+else:
+    from uuid_utils.compat import uuid7
+
+type JSON = dict[str, Any]
+"""A JSON object in a column. Replace it, never change it in place: a change inside is not seen."""
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class _Clock:
+    """UTC, to the microsecond, strictly increasing within the process: of two changes the later one is later."""
+
+    def __init__(self) -> None:
+        self._last = datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+        return self._last
+
+
+now = _Clock()
+
+
+class Base(DeclarativeBase):
+    """A table with an id. The client may choose it (any UUID); where it does not, it is a UUIDv7 made here.
+
+    A new object has a value in every column at once, its defaults included: answers are made before the flush.
+    """
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        JSON: PlainJSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
+        PythonEnum: Enum(PythonEnum, native_enum=False, length=20, values_callable=lambda kind: [m.value for m in kind]),
+    }
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
+
+    def __init__(self, **values: Any) -> None:
+        for name, default in _defaults(type(self)):
+            setattr(self, name, values.pop(name) if name in values else default())
+        for name, value in values.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
+            setattr(self, name, value)
+
+
+@cache
+def columns(model: type[Base]) -> tuple[str, ...]:
+    """The attributes of the model that are columns."""
+    return tuple(attribute.key for attribute in inspect(model).column_attrs)
+
+
+@cache
+def _defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
+    return tuple((attribute.key, _default(attribute.columns[0])) for attribute in inspect(model).column_attrs)
+
+
+def _default(column: ColumnElement[Any]) -> Callable[[], Any]:
+    default = column.default if isinstance(column, Column) else None
+    match default:
+        case CallableColumnDefault():
+            call = default.arg
+            return lambda: call(cast("Any", None))
+        case ScalarElementColumnDefault():
+            return lambda: default.arg
+        case _:
+            return lambda: None
+
+
+class Timestamped:
+    """When the row was made and last changed. The service sets both, and no two changes have the same time."""
+
+    created_at: Mapped[datetime] = mapped_column(default=now, server_default=func.now(), index=True, sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(default=now, server_default=func.now(), sort_order=91)
+
+
+class Versioned:
+    """Starts at 1 and counts the changes: what ``version`` in an update or a delete is held against."""
+
+    version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=92)
+
+
+class Schema(BaseModel):
+    """What is said on the wire: types as they are in JSON, no field that is not declared."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", from_attributes=True)
+
+
+class Row(Schema):
+    """What a Read schema begins with."""
+
+    id: UUID
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+UNCHANGED: Any = None
+"""The default of an update's fields: those that are not sent stay as they are."""

@@ -1,0 +1,201 @@
+"""A FastStream subscriber that hands over whatever has arrived as one batch.
+
+It is declared with a decorator on the broker, and started and stopped with it, like any other. What differs is inside:
+deliveries go into a list instead of through a pipeline each, and the next batch is what arrived while the last one ran.
+A busy service batches, an idle one adds no delay, and there is no timer. Nothing here knows what a request is.
+
+A window (the deliveries that a channel holds unacked) is given back in one way only, by closing its channel: cancelling
+lets a standby start on later messages while earlier ones still run, and a reject with requeue shuffles them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.exceptions import AMQPError
+from faststream.rabbit.subscriber.usecase import RabbitSubscriber
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
+PAUSES = (0.1, 0.5, 1, 2, 5)  # seconds before a lost channel is opened again, the last for ever
+
+
+class Pause(Exception):
+    """A handler cannot go on: give the window back, and begin again when the preparation succeeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait."""
+
+    deliveries: Sequence[DeliveredMessage]
+    stopping: asyncio.Event
+    channel: AbstractChannel
+
+    async def ack(self) -> None:
+        """Settle all of them. Where the channel is gone, the broker delivers them again."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self.channel.basic_ack(_tag(self.deliveries[-1]), multiple=True)
+        except (AMQPError, OSError, RuntimeError) as error:  # aiormq: of a closed channel, a dead connection
+            log.warning("%d deliveries could not be acked, they will come again: %r", len(self.deliveries), error)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes."""
+
+    prefetch: int
+    requests: int
+    size: int = 4 * 1024 * 1024
+
+
+type Handler = Callable[[Batch], Awaitable[None]]
+
+
+class Window:
+    """What one channel has delivered and no batch has taken yet."""
+
+    def __init__(self, channel: AbstractChannel, limits: Limits, stopping: asyncio.Event) -> None:
+        self.channel = channel
+        self._limits = limits
+        self._stopping = stopping
+        self._arrived: deque[DeliveredMessage] = deque()
+        self._wake = asyncio.Event()
+        self._expected = 1
+        self._closed = False
+        channel.closing.add_done_callback(self._close)
+        channel.on_consumer_cancel_callbacks.add(self._close)
+
+    async def arrive(self, delivery: DeliveredMessage) -> None:
+        """Tags follow on one another, or ``ack(multiple=True)`` would settle what nobody has seen."""
+        if _tag(delivery) != self._expected:
+            log.error("delivery tag %s came where %s was due: closing the channel", _tag(delivery), self._expected)
+            self._close()
+        self._expected += 1
+        self._arrived.append(delivery)
+        self._wake.set()
+
+    async def take(self) -> Batch | None:
+        """The next batch, as soon as there is anything; None when the channel has ended or the service stops."""
+        while not self._arrived and not self._ended:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._ended:
+            return None
+        taken, size = [], 0
+        while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
+            taken.append(self._arrived.popleft())
+            size += len(taken[-1].body)
+        return Batch(taken, self._stopping, self.channel)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or self._stopping.is_set()
+
+    def _close(self, *_: object) -> None:
+        self._closed = True
+        self._wake.set()
+
+
+class BatchSubscriber(RabbitSubscriber):
+    """``prepare`` runs before each opening of a channel and raises while the service cannot work."""
+
+    handler: Handler
+
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        open_channel: Callable[[], Awaitable[AbstractChannel]],
+        prepare: Callable[[], Awaitable[None]],
+        on_failure: Callable[[BaseException], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._open_channel = open_channel
+        self._prepare = prepare
+        self._on_failure = on_failure
+        self._stopping = asyncio.Event()
+        self._window: Window | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, handler: Handler) -> Handler:  # type: ignore[override]  # a batch is no message
+        self.handler = handler
+        return handler
+
+    async def start(self) -> None:
+        """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
+        self._task = asyncio.create_task(self._run(), name=self.queue.name)
+        self._task.add_done_callback(self._watch)
+        self._post_start()
+
+    async def stop(self) -> None:
+        """Begin no new batch, let the running one finish, close the channel."""
+        self.running = False
+        self._stopping.set()
+        if self._task is None:
+            return
+        if self._window:
+            self._window.wake()
+            await asyncio.wait({self._task}, timeout=self._outer_config.graceful_timeout)
+        self._task.cancel()  # too late, or there is nothing in flight
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                await self._prepare()
+                await self._consume()
+                failures = 0
+            except (Pause, AMQPError, OSError) as reason:
+                failures += 1
+                log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
+            await self._rest(PAUSES[min(failures, len(PAUSES) - 1)])
+
+    async def _consume(self) -> None:
+        channel = await self._open_channel()
+        self._window = window = Window(channel, self._limits, self._stopping)
+        try:
+            await channel.basic_qos(prefetch_count=self._limits.prefetch)
+            await channel.basic_consume(self.queue.name, window.arrive)
+            log.info("%s: consuming", self.queue.name)
+            while batch := await window.take():
+                await self.handler(batch)
+        finally:
+            self._window = None
+            await _close(channel)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._on_failure(error)
+
+
+async def _close(channel: AbstractChannel) -> None:
+    """Close it if it can be; the end of the connection closes it anyway."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await channel.close()
+    except (AMQPError, OSError, RuntimeError) as error:
+        log.debug("a channel did not close: %r", error)
+
+
+def _tag(delivery: DeliveredMessage) -> int:
+    return delivery.delivery_tag or 0

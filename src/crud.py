@@ -1,0 +1,128 @@
+"""Create, get, update, delete, list, count, exists: over a session and a model.
+
+Nothing here commits, knows a message or an entity. What goes wrong is raised as a ``Problem`` before anything is
+changed. Within a batch every function sees what the requests before it have done.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src import rows
+from src.base import Base, columns
+from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
+
+
+async def create[M: Base](session: AsyncSession, model: type[M], **values: Any) -> M:
+    """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
+    loaded = rows.of(session)
+    if values.get("id") is None:
+        values.pop("id", None)
+    elif await loaded.exists(model, values["id"]):
+        raise Conflict(errors=[error("id", "is taken")])
+    row = model(**values)
+    await _check_parents(session, row, values)
+    await _check_uniques(session, row, {name: getattr(row, name) for name in columns(model)})
+    loaded.add(row)
+    return row
+
+
+async def get[M: Base](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
+    """The row, locked where the session writes. Raises NotFound, and VersionMismatch where it has another version."""
+    row = await rows.of(session).get(model, row_id)
+    if not isinstance(row, model):
+        raise NotFound(f"There is no {model.__name__.lower()} with this id.")
+    if version is not None and version != getattr(row, "version", version):
+        raise VersionMismatch
+    return row
+
+
+async def find[M: Base](session: AsyncSession, model: type[M], **unique: Any) -> M:
+    """The row that has these values in the columns of a unique constraint. Raises NotFound."""
+    row_id = await rows.of(session).find(model, tuple(unique), tuple(unique.values()))
+    if row_id is None:
+        raise NotFound(f"There is no {model.__name__.lower()} with this {' and '.join(unique)}.")
+    return await get(session, model, row_id)
+
+
+async def update[M: Base](
+    session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
+) -> M:
+    """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
+    row = await get(session, model, row_id, version)
+    changes = {name: value for name, value in changes.items() if getattr(row, name) != value}
+    await _check_parents(session, row, changes)
+    if await _check_uniques(session, row, changes):
+        await session.flush()  # what frees the value must be written before what takes it
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return row
+
+
+async def delete[M: Base](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
+    """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
+    row = await get(session, model, row_id, version)
+    await rows.of(session).remove(row)
+    return row
+
+
+async def list[M: Base](  # noqa: A001 - it is called as crud.list
+    session: AsyncSession,
+    model: type[M],
+    where: Mapping[str, Any],
+    order: Sequence[str] = ("-created_at", "id"),
+    limit: int = 50,
+    offset: int = 0,
+) -> Sequence[M]:
+    """The rows whose attributes equal ``where``, by the attributes in ``order`` (``-`` before a descending one)."""
+    statement = sa.select(model).where(*_equal(model, where)).order_by(*_ordered(model, order))
+    return (await session.scalars(statement.limit(limit).offset(offset))).all()
+
+
+async def count(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> int:
+    """How many rows have attributes that equal ``where``."""
+    statement = sa.select(sa.func.count()).select_from(model).where(*_equal(model, where))
+    return (await session.scalars(statement)).one()
+
+
+async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> bool:
+    """Whether any row has attributes that equal ``where``."""
+    return (await session.scalars(sa.select(sa.exists().where(*_equal(model, where))))).one()
+
+
+def error(field: str, message: str) -> dict[str, str]:
+    """An entry of a problem's ``errors``: where in the body, and what is wrong there."""
+    return {"pointer": f"/{field}", "message": message}
+
+
+async def _check_parents(session: AsyncSession, row: Base, values: Mapping[str, Any]) -> None:
+    for name, parent in rows.keys(type(row)).parents.items():
+        value = values.get(name)
+        if value is None or (parent is type(row) and value == row.id):
+            continue
+        if not await rows.of(session).exists(parent, value):
+            raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
+
+
+async def _check_uniques(session: AsyncSession, row: Base, changes: Mapping[str, Any]) -> bool:
+    """Whether a unique value changes. Raises Conflict where another row has it."""
+    changed = [names for names in rows.keys(type(row)).uniques if any(name in changes for name in names)]
+    for names in changed:
+        values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
+        if await rows.of(session).find(type(row), names, values) not in (None, row.id):
+            raise Conflict(errors=[error(name, "is taken") for name in names])
+    return bool(changed)
+
+
+def _equal(model: type[Base], where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:
+    return [getattr(model, name) == value for name, value in where.items()]
+
+
+def _ordered(model: type[Base], order: Sequence[str]) -> Sequence[sa.ColumnElement[Any]]:
+    """By each name once, and by id where nothing else tells two rows apart."""
+    descending = {name.removeprefix("-"): name.startswith("-") for name in ("id", *reversed(order))}
+    names = dict.fromkeys(name.removeprefix("-") for name in (*order, "id"))
+    return [getattr(model, name).desc() if descending[name] else getattr(model, name) for name in names]

@@ -1,0 +1,123 @@
+"""PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE and never by their text."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pydantic_core
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from src import rows
+from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavailable
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+TRANSIENT = ("40P01", "40001", "55P03")  # deadlock, serialization failure, lock timeout
+UNAVAILABLE = ("08", "57P0", "53", "25006")  # connection, shutdown, resources, read-only of a sudden
+DATA = "22"
+PROBLEMS: dict[str, type[Problem]] = {"23505": Conflict, "23503": ForeignKey, "23502": Invalid, "23514": Invalid}
+
+COMMAND_TIMEOUT = 60  # seconds: a connection that says nothing for longer is dead
+SERVER_SETTINGS = {  # milliseconds; the server ends what the client has forgotten
+    "lock_timeout": "10000",
+    "statement_timeout": "30000",
+    "idle_in_transaction_session_timeout": "60000",
+}
+
+
+class Database:
+    """One engine. ``application_name`` is what the server's own views show; ``options`` go to the pool."""
+
+    def __init__(self, url: URL, application_name: str = "db", **options: Any) -> None:
+        self.url = url
+        arguments: dict[str, Any] = {
+            "connect_args": {
+                "timeout": 10,
+                "command_timeout": COMMAND_TIMEOUT,
+                "server_settings": {"application_name": application_name} | SERVER_SETTINGS,
+            },
+            "hide_parameters": True,  # what a request said is nobody's business but its rows'
+            "json_serializer": lambda value: pydantic_core.to_json(value).decode(),
+            "json_deserializer": pydantic_core.from_json,
+        }
+        self._engine = create_async_engine(url, **arguments, **options)
+        self._probe_engine = create_async_engine(url, **arguments, poolclass=NullPool)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end, rolled back where anything is raised.
+
+        Raises Transient, Unavailable, or the Problem that a constraint's or a value's refusal means.
+        """
+        session = self._sessions()
+        session.info["rows"] = rows.Rows(session, lock=not read_only)
+        try:
+            if read_only:
+                await session.connection(execution_options={"postgresql_readonly": True})
+            yield session
+            await session.commit()
+        except BaseException as error:
+            ours = translate(error)
+            if isinstance(ours, Unavailable):
+                await session.invalidate()  # a rollback would wait for a connection that may be dead
+            raise ours from error
+        finally:
+            await session.close()
+
+    async def probe(self) -> None:
+        """Ask over a connection of its own whether the database serves. Raises Unavailable."""
+        try:
+            async with self._probe_engine.connect() as connection:
+                read_only = await connection.scalar(sa.text("SHOW transaction_read_only"))
+        except Exception as error:
+            raise Unavailable(describe(error)) from error
+        if read_only == "on":
+            raise Unavailable("the database is read-only")
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A connection outside the pool, for what is no transaction of ours. Raises what the driver raises."""
+        async with self._probe_engine.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def translate(error: BaseException) -> BaseException:
+    """What a driver's error is to us; any other comes back as it is."""
+    match error:
+        case exc.TimeoutError() | OSError() | TimeoutError():  # the pool's, the network's, the command's
+            return Unavailable(describe(error))
+        case exc.DBAPIError():
+            return _translate_driver(error)
+        case _:
+            return error
+
+
+def _translate_driver(error: exc.DBAPIError) -> BaseException:
+    code = sqlstate(error)
+    if code in TRANSIENT:
+        return Transient(describe(error))
+    if error.connection_invalidated or code.startswith(UNAVAILABLE):
+        return Unavailable(describe(error))
+    if code in PROBLEMS:
+        return PROBLEMS[code]()
+    if code.startswith(DATA):
+        return Invalid("The database refuses a value.")
+    return error
+
+
+def sqlstate(error: exc.DBAPIError) -> str:
+    """The five characters, empty where the driver itself failed."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def describe(error: BaseException) -> str:
+    """What happened, on one line, without the statement, its parameters and the server's DETAIL (it holds values)."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return f"{type(error).__name__}: {str(cause).partition('\n')[0]}"[:500]

@@ -1,0 +1,269 @@
+"""AMQP properties and bytes ⇄ Request, Reply, Event.
+
+Nothing here trusts a message. Whatever is wrong with one is the problem that its requester is told.
+"""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import jiter
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+from pydantic import ValidationError
+
+from src import frames, wire
+from src.base import now
+from src.entity import Operation
+from src.errors import (
+    IdempotencyKeyRequired,
+    Invalid,
+    Malformed,
+    Problem,
+    TooLarge,
+    UnknownOperation,
+    UnsupportedEncoding,
+)
+from src.messages import Event, Outcome, Request, inbox_key, timestamp
+
+PERSISTENT = 2
+_EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
+_CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
+_SUSPECT = re.compile(rb"\\u0000|[0-9]{19}|[eE]\+?[0-9]{3}")  # may be what no database takes; worth a look
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A delivery: who asked for what, and how to reach them. Either a request, or the outcome that needs none."""
+
+    delivery: DeliveredMessage
+    operation: Operation | None
+    request: Request | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def properties(self) -> Basic.Properties:
+        return self.delivery.header.properties
+
+    @property
+    def sender(self) -> str:
+        return self.properties.user_id or ""
+
+    @property
+    def reply_to(self) -> str | None:
+        return self.properties.reply_to or None
+
+    @property
+    def direct(self) -> bool:
+        """The requester waits on RabbitMQ's direct reply-to, which returns what it delivers."""
+        return (self.reply_to or "").startswith(wire.DIRECT_REPLY_TO)
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self.properties.correlation_id or self.properties.message_id or None
+
+    @property
+    def traceparent(self) -> str | None:
+        value = (self.properties.headers or {}).get(wire.TRACEPARENT)
+        return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be published."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: Basic.Properties
+    mandatory: bool = False
+
+
+class Decoder:
+    """Opens deliveries. ``operations`` are those of this version by routing key, ``max_body`` is in bytes."""
+
+    def __init__(self, operations: Mapping[str, Operation], max_body: int, *, require_message_id: bool) -> None:
+        self._operations = operations
+        self._max_body = max_body
+        self._require_message_id = require_message_id
+
+    def open(self, delivery: DeliveredMessage) -> Envelope:
+        """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
+        operation = self._operations.get(str(delivery.delivery.routing_key))
+        envelope = Envelope(delivery, operation)
+        try:
+            if operation is None:
+                raise UnknownOperation
+            return replace(envelope, request=self._request(envelope, operation))
+        except Problem as problem:
+            return replace(envelope, outcome=Outcome.of(problem, operation))
+
+    def _request(self, envelope: Envelope, operation: Operation) -> Request:
+        properties, body = envelope.properties, envelope.delivery.body
+        headers = properties.headers or {}
+        if frames.UNDECODABLE in headers:
+            raise Malformed("The message has properties that are no valid AMQP.")
+        if len(body) > self._max_body:
+            raise TooLarge(f"The body has {len(body)} bytes; this service takes {self._max_body}.")
+        if properties.content_encoding or not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
+            raise UnsupportedEncoding
+        data, dry_run = _decoded(operation, body), _dry_run(headers)
+        keyed = operation.writes and bool(properties.message_id) and not dry_run
+        if operation.writes and not properties.message_id and self._require_message_id:
+            raise IdempotencyKeyRequired
+        return Request(
+            operation,
+            data,
+            key=inbox_key(envelope.sender, str(properties.message_id)) if keyed else None,
+            fingerprint=_fingerprint(operation, properties, body) if keyed else b"",
+            deadline=_deadline(headers),
+            dry_run=dry_run,
+        )
+
+
+def _fingerprint(operation: Operation, properties: Basic.Properties, body: bytes) -> bytes:
+    return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
+
+
+def _decoded(operation: Operation, body: bytes) -> Any:
+    """The body as the operation's schema has it. Raises Malformed and Invalid, which never quote a value."""
+    try:
+        value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise Malformed(f"The body is no JSON in UTF-8 without duplicate keys{_where(error)}.") from None
+    if not isinstance(value, dict):
+        raise Malformed("The body is JSON, but no object.")
+    if _SUSPECT.search(body):
+        _check_values(value, "")
+    try:
+        return operation.request.model_validate_json(body)
+    except ValidationError as error:
+        raise Invalid(errors=[_pointed(entry) for entry in error.errors(include_url=False, include_input=False)]) from None
+
+
+def _where(error: ValueError) -> str:
+    found = re.search(r" at line \d+ column \d+$", str(error))
+    return found.group() if found else ""
+
+
+def _pointed(entry: Any) -> dict[str, str]:
+    """RFC 6901 where, and what pydantic says of it; a key that the schema does not know is cut to a sane length."""
+    steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in entry["loc"])
+    return {"pointer": "".join(f"/{step}" for step in steps), "message": entry["msg"]}
+
+
+def _check_values(value: object, pointer: str) -> None:
+    """Raise Invalid for what JSON can say and a database cannot keep."""
+    match value:
+        case dict():
+            for key, item in value.items():
+                _check_values(key, pointer)
+                _check_values(item, f"{pointer}/{key[:100]}")
+        case list():
+            for index, item in enumerate(value):
+                _check_values(item, f"{pointer}/{index}")
+        case str() if "\0" in value:
+            raise Invalid(errors=[{"pointer": pointer.replace("\0", ""), "message": "A NUL character cannot be stored"}])
+        case float() if value in (float("inf"), float("-inf")):
+            raise Invalid(errors=[{"pointer": pointer, "message": "The number is too large"}])
+        case int() if not -(2**63) <= value < 2**63:
+            raise Invalid(errors=[{"pointer": pointer, "message": "The integer does not fit 64 bits"}])
+        case _:
+            pass
+
+
+def _deadline(headers: Mapping[str, Any]) -> datetime | None:
+    """RFC 3339 text with an offset, or an AMQP timestamp."""
+    value = headers.get(wire.DEADLINE)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = ""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise Invalid(f"The header {wire.DEADLINE} must be an RFC 3339 date and time with an offset.")
+    return moment.astimezone(UTC)
+
+
+def _dry_run(headers: Mapping[str, Any]) -> bool:
+    value = headers.get(wire.DRY_RUN, False)
+    if not isinstance(value, bool):
+        raise Invalid(f"The header {wire.DRY_RUN} must be a boolean.")
+    return value
+
+
+def reply(envelope: Envelope, outcome: Outcome) -> Outgoing:
+    """The answer, to the address that this copy of the request names, and to it alone."""
+    headers: dict[str, Any] = {wire.TRACEPARENT: envelope.traceparent} if envelope.traceparent else {}
+    properties = Basic.Properties(
+        content_type=outcome.content_type,
+        message_type=outcome.type,
+        correlation_id=envelope.correlation_id,
+        delivery_mode=PERSISTENT,
+        headers=headers,
+    )
+    return Outgoing("", envelope.reply_to or "", outcome.body, properties, mandatory=not envelope.direct)
+
+
+def events(envelope: Envelope, outcome: Outcome, names: wire.Names) -> list[Outgoing]:
+    """What happened, each under an id that is the same however often it is published."""
+    return [_event(envelope, event, index, names) for index, event in enumerate(outcome.events)]
+
+
+def _event(envelope: Envelope, event: Event, index: int, names: wire.Names) -> Outgoing:
+    message_id = envelope.properties.message_id
+    origin = f"{envelope.sender}\0{message_id}\0{index}\0{event.name}"
+    event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
+    headers = {
+        f"{wire.CLOUD_EVENT}id": event_id,
+        f"{wire.CLOUD_EVENT}type": event.name,
+        f"{wire.CLOUD_EVENT}source": f"/{names.service}",
+        f"{wire.CLOUD_EVENT}subject": event.subject,
+        f"{wire.CLOUD_EVENT}time": event.time,
+        f"{wire.CLOUD_EVENT}specversion": "1.0",
+        wire.ENTITY_VERSION: event.version,
+        wire.CAUSATION_ID: message_id or None,
+        wire.TRACEPARENT: envelope.traceparent,
+    }
+    properties = Basic.Properties(
+        content_type=wire.JSON,
+        message_type=event.name,
+        message_id=event_id,
+        correlation_id=envelope.correlation_id,
+        delivery_mode=PERSISTENT,
+        headers={name: value for name, value in headers.items() if value is not None},
+    )
+    return Outgoing(names.events, event.name, event.body, properties)
+
+
+def dead_letter(envelope: Envelope, reason: str, detail: str, names: wire.Names) -> Outgoing:
+    """The request as it came, with why it could not be served. It is addressed to nobody but its reader."""
+    properties = envelope.properties
+    given = properties.headers or {}
+    headers: dict[str, Any] = {
+        wire.REASON: reason,
+        wire.DETAIL: detail[:1000],
+        wire.OPERATION: str(envelope.delivery.delivery.routing_key),
+        wire.DIED_AT: timestamp(now()),
+    }
+    key = given.get(wire.PARTITION_KEY)
+    if isinstance(key, str) and len(key) < 1000:
+        headers[wire.PARTITION_KEY] = key
+    copied = Basic.Properties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        app_id=properties.app_id,
+        delivery_mode=PERSISTENT,
+        headers=headers,
+    )
+    return Outgoing(names.dead, str(envelope.delivery.delivery.routing_key), envelope.delivery.body, copied, mandatory=True)
+

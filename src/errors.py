@@ -1,0 +1,169 @@
+"""What can go wrong, and what the requester is told.
+
+::
+
+    Exception
+    ├── Problem                      an answer: the request's fault, or final for now
+    │   ├── Malformed                400  decided from the bytes alone, never stored
+    │   ├── UnsupportedEncoding      400  decided from the bytes alone, never stored
+    │   ├── Invalid                  422  decided from the bytes alone, never stored
+    │   ├── TooLarge                 413  decided from the bytes alone, never stored
+    │   ├── ResultTooLarge           413
+    │   ├── UnknownOperation         404  retryable: a newer version may know it
+    │   ├── NotFound                 404
+    │   ├── Conflict                 409
+    │   ├── ForeignKey               409
+    │   ├── IllegalTransition        409
+    │   ├── VersionMismatch          412
+    │   ├── IdempotencyKeyReused     422
+    │   ├── IdempotencyKeyRequired   422
+    │   ├── Forbidden                403
+    │   ├── DeadlineExceeded         504  retryable
+    │   └── Internal                 500  retryable
+    ├── Transient                    the moment's fault: run the batch again at once
+    └── Unavailable                  the infrastructure's fault: wait, then run it again
+
+The class's docstring is the problem's default ``detail``.
+"""
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+PREFIX = "urn:db:problem:"
+
+
+class Problem(Exception):
+    """The request could not be served."""
+
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str | None = None, errors: Sequence[dict[str, str]] = ()) -> None:
+        self.detail = detail or inspect.cleandoc(self.__doc__ or "")
+        self.errors = tuple(errors)
+        super().__init__(self.detail)
+
+    @classmethod
+    def name(cls) -> str:
+        """The problem's name on the wire: ``VersionMismatch`` is ``version-mismatch``."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
+
+    def document(self) -> dict[str, Any]:
+        """The problem as RFC 9457 has it; ``errors`` hold a pointer and a message, never a value."""
+        return {
+            "type": PREFIX + self.name(),
+            "title": self.name().replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "errors": list(self.errors),
+            "retryable": self.retryable,
+        }
+
+
+class Malformed(Problem):
+    """The message is not a JSON object in UTF-8."""
+
+    status = 400
+
+
+class UnsupportedEncoding(Problem):
+    """The body must be plain application/json, without a content encoding."""
+
+    status = 400
+
+
+class Invalid(Problem):
+    """The request does not fit the operation's schema."""
+
+    status = 422
+
+
+class TooLarge(Problem):
+    """The body is larger than this service takes."""
+
+    status = 413
+
+
+class ResultTooLarge(Problem):
+    """The answer is larger than a message may be; ask for less."""
+
+    status = 413
+
+
+class UnknownOperation(Problem):
+    """This version of the service does not know the operation."""
+
+    status = 404
+    retryable = True
+
+
+class NotFound(Problem):
+    """There is no such row."""
+
+    status = 404
+
+
+class Conflict(Problem):
+    """A row with this id or unique value exists."""
+
+    status = 409
+
+
+class ForeignKey(Problem):
+    """The row refers to one that does not exist, or is still referred to."""
+
+    status = 409
+
+
+class IllegalTransition(Problem):
+    """The row's status does not allow this."""
+
+    status = 409
+
+
+class VersionMismatch(Problem):
+    """The row was changed since this version of it was read."""
+
+    status = 412
+
+
+class IdempotencyKeyReused(Problem):
+    """Another request was sent under this message_id."""
+
+    status = 422
+
+
+class IdempotencyKeyRequired(Problem):
+    """A write needs a message_id."""
+
+    status = 422
+
+
+class Forbidden(Problem):
+    """The sender may not do this."""
+
+    status = 403
+
+
+class DeadlineExceeded(Problem):
+    """The request's time had passed before it was served."""
+
+    status = 504
+    retryable = True
+
+
+class Internal(Problem):
+    """The service failed on this request; its operators were told."""
+
+    status = 500
+    retryable = True
+
+
+class Transient(Exception):
+    """The database asked to run the transaction again (a deadlock, a serialization failure, a lock timeout)."""
+
+
+class Unavailable(Exception):
+    """The database or the broker cannot be used now; nothing is lost by waiting."""

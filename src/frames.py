@@ -1,0 +1,155 @@
+"""Connections that survive what pamqp cannot decode.
+
+A single property can end a consumer for good: a timestamp beyond the year 9999, a header key that is not UTF-8 or
+thousands of nested tables raise inside the connection's reader, before any handler, and again after each reconnect.
+Here the content header of every message is looked at before pamqp sees it. One that would raise is written anew with
+the properties that are sound, and with the header ``undecodable`` that names the others.
+Checked against pamqp 4.0 and aiormq 7.2 at the level of frames in ``tests/test_frames.py``.
+"""
+
+import asyncio
+import struct
+from typing import Any, cast
+
+import aiormq.connection
+from aio_pika import RobustConnection
+from pamqp import constants, encode
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+from yarl import URL
+
+UNDECODABLE = "undecodable"
+
+_FRAME = struct.Struct(">BHI")  # type, channel, size of the payload
+_PROPERTIES = Basic.Properties.__slots__
+_FLAGS = Basic.Properties.flags
+_CHECKED = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
+_PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _CHECKED)
+
+
+def tolerable(payload: bytes) -> bytes:
+    """The payload of a content header frame, written anew where it does not decode."""
+    if _is_plain(payload):
+        return payload
+    try:
+        header = ContentHeader()
+        header.unmarshal(payload)
+    except Exception:  # whatever pamqp raises would end the connection: ValueError, OverflowError, RecursionError …
+        return _salvage(payload)
+    properties = header.properties
+    expiration = properties.expiration
+    if properties.delivery_mode not in (None, 1, 2) or not (expiration is None or expiration.isdecimal()):
+        return _salvage(payload)
+    return payload
+
+
+def _is_plain(payload: bytes) -> bool:
+    """Short strings in ASCII and a delivery mode: they always decode, and need no second decoding to know it."""
+    flags, offset = int.from_bytes(payload[12:14]), 14
+    if flags & ~_PLAIN or not payload[offset:].isascii():
+        return False
+    if not flags & _FLAGS["delivery_mode"]:
+        return True
+    for name in ("content_type", "content_encoding"):  # what comes before it
+        if flags & _FLAGS[name]:
+            offset += 1 + payload[offset]
+    return payload[offset] in (1, 2)
+
+
+def _salvage(payload: bytes) -> bytes:
+    """Keep each property that decodes alone; ``headers`` give way to the one that says what was lost."""
+    flags, offset = int.from_bytes(payload[12:14]), 14
+    kept_flags, kept, lost = _FLAGS["headers"], {}, []
+    for name in _PROPERTIES:
+        if not flags & _FLAGS[name]:
+            continue
+        piece = payload[offset : offset + _size(Basic.Properties.amqp_type(name), payload[offset:])]
+        offset += len(piece)
+        if name == "headers":
+            continue
+        if _decodes(name, piece):
+            kept_flags |= _FLAGS[name]
+            kept[name] = piece
+        else:
+            lost.append(name)
+    kept["headers"] = encode.field_table({UNDECODABLE: ", ".join(lost or ["headers"])})
+    pieces = [kept[name] for name in _PROPERTIES if name in kept]
+    return payload[:12] + kept_flags.to_bytes(2) + b"".join(pieces)
+
+
+def _size(kind: str, data: bytes) -> int:
+    match kind:
+        case "shortstr":
+            return 1 + data[0] if data else 0
+        case "table":
+            return 4 + int.from_bytes(data[:4])
+        case "timestamp":
+            return 8
+        case _:
+            return 1
+
+
+def _decodes(name: str, piece: bytes) -> bool:
+    properties = Basic.Properties()
+    try:
+        properties.unmarshal(_FLAGS[name], piece)
+    except Exception:  # the same question as in tolerable(), asked of one property
+        return False
+    match name:
+        case "delivery_mode":
+            return properties.delivery_mode in (1, 2)
+        case "expiration":
+            return str(properties.expiration).isdecimal()
+        case _:
+            return True
+
+
+class TolerantReader:
+    """The ``StreamReader`` that aiormq reads frames from: seven bytes of frame header, then the payload and its end."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._ready = b""  # bytes of the current frame not yet handed over
+        self._coming = 0  # bytes of the current frame not yet read
+
+    def at_eof(self) -> bool:
+        return not self._ready and self._reader.at_eof()
+
+    async def read(self, n: int = -1) -> bytes:
+        return await self._reader.read(n)
+
+    async def readexactly(self, n: int) -> bytes:
+        if not self._ready:
+            if self._coming:
+                self._coming -= n
+                return await self._reader.readexactly(n)
+            self._ready = await self._begin_frame()
+        piece, self._ready = self._ready[:n], self._ready[n:]
+        return piece
+
+    async def _begin_frame(self) -> bytes:
+        head = await self._reader.readexactly(_FRAME.size)
+        kind, channel, size = _FRAME.unpack(head)
+        if kind != constants.FRAME_HEADER:
+            self._coming = size + 1
+            return head
+        payload = tolerable((await self._reader.readexactly(size + 1))[:-1])
+        return _FRAME.pack(kind, channel, len(payload)) + payload + constants.FRAME_END_CHAR
+
+
+class TolerantTransport(aiormq.connection.TransportFactory):
+    """TCP or TLS, as the URL says, read through a ``TolerantReader``."""
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        tls = url.scheme == "amqps"
+        inner = aiormq.connection.TLSTransportFactory() if tls else aiormq.connection.TCPTransportFactory()
+        reader, writer = await inner.create(url, **kwargs)
+        return cast("asyncio.StreamReader", TolerantReader(reader)), writer
+
+
+class TolerantConnection(RobustConnection):
+    """An aio-pika connection for ``connect_robust(connection_class=…)`` that no message can end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kwargs["transport_factory"] = TolerantTransport()

@@ -1,0 +1,86 @@
+"""What goes in and what comes out, without a word of AMQP or SQL."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+import pydantic_core
+
+from src import wire
+from src.base import Schema, now
+from src.entity import Operation
+from src.errors import Internal, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that fits its operation's schema.
+
+    Its ``key`` is what exactly-once is counted by. One without is served at least once, and not remembered.
+    """
+
+    operation: Operation
+    data: Schema
+    key: bytes | None = None
+    fingerprint: bytes = b""
+    deadline: datetime | None = None
+    dry_run: bool = False
+
+
+def inbox_key(sender: str, message_id: str) -> bytes:
+    """Of one length, without a collation, without a character that a database refuses."""
+    return hashlib.sha256(f"{sender}\0{message_id}".encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to one row. ``body`` is the row after it, as the Read schema has it."""
+
+    name: str
+    subject: str
+    version: int | None
+    time: str
+    body: bytes
+
+
+class State(Enum):
+    """What became of a request, and so what is done about it (``subscribers.py`` maps each to its action)."""
+
+    SERVED = auto()
+    REJECTED = auto()  # the request's fault
+    FAILED = auto()  # the service's fault
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a request, as bytes, and its events. A ``final`` one is never decided again."""
+
+    state: State
+    type: str
+    body: bytes
+    content_type: str = wire.JSON
+    final: bool = True
+    events: tuple[Event, ...] = ()
+    error: BaseException | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, problem: Problem, operation: Operation | None = None, subject: str = "") -> "Outcome":
+        """The answer that tells a requester what went wrong; the final refusal of a write is an event as well."""
+        document = problem.document()
+        body = pydantic_core.to_json(document)
+        failed = operation and operation.writes and not problem.retryable
+        return cls(
+            state=State.FAILED if isinstance(problem, Internal) else State.REJECTED,
+            type=document["type"],
+            body=body,
+            content_type=wire.PROBLEM,
+            final=not problem.retryable,
+            events=(Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),) if operation and failed else (),
+            error=problem.__cause__ or problem,
+        )
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339, UTC."""
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,128 @@
+"""A question within a session, and its answer."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import ForeignKey
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src import crud
+from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned, now
+from src.entity import Change, Entity
+from src.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from src.models.session import Session
+
+
+class QueryStatus(StrEnum):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (QueryStatus.PENDING, QueryStatus.IN_PROGRESS)
+MAY_BECOME = {
+    QueryStatus.IN_PROGRESS: (QueryStatus.PENDING,),
+    QueryStatus.COMPLETED: UNFINISHED,
+    QueryStatus.FAILED: UNFINISHED,
+    QueryStatus.CANCELLED: UNFINISHED,
+}
+
+
+class Query(Base, Timestamped, Versioned):
+    __tablename__ = "queries"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    text: Mapped[str]
+    status: Mapped[QueryStatus] = mapped_column(default=QueryStatus.PENDING, server_default="pending")
+    response: Mapped[JSON | None]
+    error: Mapped[str | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
+
+    session: Mapped["Session"] = relationship(lazy="raise")
+
+    def move_to(self, status: QueryStatus) -> None:
+        """Take the next status, and note when. Raises IllegalTransition."""
+        if self.status not in MAY_BECOME[status]:
+            raise IllegalTransition(f"A query that is {self.status} cannot become {status}.")
+        self.status = status
+        if status is QueryStatus.IN_PROGRESS:
+            self.started_at = now()
+        else:
+            self.finished_at = now()
+
+
+class CreateQuery(Schema):
+    session_id: UUID
+    text: str
+    meta: JSON = Field(default_factory=dict, alias="metadata")
+
+
+class UpdateQuery(Schema):
+    text: str = UNCHANGED
+    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+
+
+class ReadQuery(Row):
+    session_id: UUID
+    text: str
+    status: QueryStatus
+    response: JSON | None
+    error: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    meta: JSON = Field(serialization_alias="metadata")
+
+
+class CompleteQuery(Change):
+    response: JSON
+
+
+class FailQuery(Change):
+    error: str
+
+
+entity = Entity(Query, create=CreateQuery, update=UpdateQuery, read=ReadQuery)
+
+
+@entity.command("start", emits="started")
+async def start(session: AsyncSession, request: Change) -> Query:
+    """Begin to answer; the query must be pending."""
+    query = await crud.get(session, Query, request.id, request.version)
+    query.move_to(QueryStatus.IN_PROGRESS)
+    return query
+
+
+@entity.command("complete", emits="completed")
+async def complete(session: AsyncSession, request: CompleteQuery) -> Query:
+    """Record the answer; the query must be pending or in progress."""
+    query = await crud.get(session, Query, request.id, request.version)
+    query.move_to(QueryStatus.COMPLETED)
+    query.response = request.response
+    return query
+
+
+@entity.command("fail", emits="failed")
+async def fail(session: AsyncSession, request: FailQuery) -> Query:
+    """Record why there is no answer; the query must be pending or in progress."""
+    query = await crud.get(session, Query, request.id, request.version)
+    query.move_to(QueryStatus.FAILED)
+    query.error = request.error
+    return query
+
+
+@entity.command("cancel", emits="cancelled")
+async def cancel(session: AsyncSession, request: Change) -> Query:
+    """Give the query up; it must be pending or in progress."""
+    query = await crud.get(session, Query, request.id, request.version)
+    query.move_to(QueryStatus.CANCELLED)
+    return query

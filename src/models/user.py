@@ -1,0 +1,57 @@
+"""A user of the platform."""
+
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from src import crud
+from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned
+from src.entity import Entity
+
+Username = Annotated[str, Field(min_length=1, max_length=200)]
+Email = Annotated[str, Field(max_length=320)]
+
+
+class User(Base, Timestamped, Versioned):
+    __tablename__ = "users"
+
+    username: Mapped[str] = mapped_column(unique=True)
+    email: Mapped[str | None]
+    name: Mapped[str | None]
+    attributes: Mapped[JSON] = mapped_column(default=dict, server_default="{}")
+
+
+class CreateUser(Schema):
+    username: Username
+    email: Email | None = None
+    name: str | None = None
+    attributes: JSON = Field(default_factory=dict)
+
+
+class UpdateUser(Schema):
+    username: Username = UNCHANGED
+    email: Email | None = UNCHANGED
+    name: str | None = UNCHANGED
+    attributes: JSON = UNCHANGED
+
+
+class ReadUser(Row):
+    username: str
+    email: str | None
+    name: str | None
+    attributes: JSON
+
+
+class GetByUsername(Schema):
+    username: Username
+
+
+entity = Entity(User, create=CreateUser, update=UpdateUser, read=ReadUser)
+
+
+@entity.query("get_by_username")
+async def get_by_username(session: AsyncSession, request: GetByUsername) -> User:
+    """The user who has this name."""
+    return await crud.find(session, User, username=request.username)

@@ -1,0 +1,30 @@
+"""Forgets, in the background and in small steps, what is past its retention."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from src import inbox
+from src.base import now
+from src.database import Database
+from src.errors import Transient, Unavailable
+
+log = logging.getLogger(__name__)
+
+STEP = 1000  # rows a transaction
+PAUSE = 60  # seconds between two rounds, where nothing is left
+
+
+async def purge_inbox(database: Database, retention: timedelta) -> None:
+    """Run until cancelled. A duplicate of a request that is older than ``retention`` is a new request."""
+    while True:
+        try:
+            async with database.transaction() as session:
+                purged = await inbox.purge(session, now() - retention, STEP)
+        except (Transient, Unavailable) as error:
+            log.warning("the inbox was not purged: %s", error)
+            purged = 0
+        if purged:
+            log.info("forgot %d requests older than %s", purged, retention)
+        if purged < STEP:
+            await asyncio.sleep(PAUSE)

@@ -1,0 +1,229 @@
+"""The rows of one batch: ``(model, id) → row or None``.
+
+A hundred requests share a session, and each must find what those before it left, flushed or not. SQLAlchemy's identity
+map cannot tell: it is weak, does not find pending rows, still finds deleted and cascaded ones, and asks again for those
+that are not there. So the rows that a batch names are loaded ahead into a dictionary, and ``crud`` reads and writes it.
+Whatever is not in it is asked of the database, which differs from it only in what is not yet flushed.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Table, UniqueConstraint, inspect, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src.base import Base, Timestamped, Versioned, columns, now
+
+
+@dataclass(frozen=True)
+class Keys:
+    """By what a model's rows are named: ``parents`` maps a foreign key's attribute to the model it refers to."""
+
+    parents: dict[str, type[Base]]
+    uniques: tuple[tuple[str, ...], ...]
+
+
+@cache
+def keys(model: type[Base]) -> Keys:
+    """The model's foreign keys and unique constraints, as its attributes."""
+    mapper = inspect(model)
+    table = cast("Table", mapper.local_table)
+    models = {other.local_table: other.class_ for other in mapper.registry.mappers}
+    attribute = {column: mapper.get_property_by_column(column).key for column in table.columns}
+    uniques = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+    return Keys(
+        parents={attribute[key.parent]: models[key.column.table] for key in table.foreign_keys},
+        uniques=tuple(sorted(tuple(attribute[column] for column in unique.columns) for unique in uniques)),
+    )
+
+
+@cache
+def children(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
+    """Each model that refers to this one, with the attribute that does."""
+    others = (mapper.class_ for mapper in inspect(model).registry.mappers)
+    return tuple((other, name) for other in others for name, parent in keys(other).parents.items() if parent is model)
+
+
+type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
+
+
+@dataclass
+class Wanted:
+    """What a batch names: rows to change, rows referred to, unique values."""
+
+    rows: dict[type[Base], set[UUID]]
+    parents: dict[type[Base], set[UUID]]
+    uniques: dict[tuple[type[Base], tuple[str, ...]], set[tuple[Any, ...]]]
+
+    def __init__(self) -> None:
+        self.rows, self.parents, self.uniques = defaultdict(set), defaultdict(set), defaultdict(set)
+
+
+class Rows:
+    """The dictionary, and what the request being served has changed in it.
+
+    With ``lock`` rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the
+    two do not wait for each other, so that a child can be added to a row that another partition changes.
+    """
+
+    def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
+        self._session = session
+        self._lock = lock
+        self._by_id: dict[tuple[type[Base], UUID], Base | None] = {}
+        self._by_unique: dict[Unique, UUID | None] = {}
+        self._changeable: set[tuple[type[Base], UUID]] = set()
+        self._before: dict[Base, dict[str, Any]] = {}
+        self._added: list[Base] = []
+        self._removed: list[Base] = []
+
+    async def load(self, wanted: Wanted) -> None:
+        """Load what a batch names, one statement an entity and a kind of name, ordered by table and id."""
+        for model in sorted(wanted.rows, key=_table_name):
+            await self._load(model, wanted.rows[model], change=True)
+        for model in sorted(wanted.parents, key=_table_name):
+            await self._load(model, wanted.parents[model] - wanted.rows.get(model, set()), change=False)
+        for model, names in sorted(wanted.uniques, key=lambda unique: (_table_name(unique[0]), unique[1])):
+            await self._load_unique(model, names, wanted.uniques[model, names])
+
+    async def get(self, model: type[Base], row_id: UUID) -> Base | None:
+        """The row, locked to be changed; its changes from here on belong to the request being served."""
+        if (model, row_id) not in self._changeable:
+            await self._load(model, {row_id}, change=True)
+        return self._hand_over(self._by_id[model, row_id])
+
+    async def exists(self, model: type[Base], row_id: UUID) -> bool:
+        if (model, row_id) not in self._by_id:
+            await self._load(model, {row_id}, change=False)
+        return self._by_id[model, row_id] is not None
+
+    async def find(self, model: type[Base], names: tuple[str, ...], values: tuple[Any, ...]) -> UUID | None:
+        """The row that has these values in a unique constraint's columns; None in one of them is equal to nothing."""
+        if None in values:
+            return None
+        if (model, names, values) not in self._by_unique:
+            await self._load_unique(model, names, {values})
+        return self._by_unique[model, names, values]
+
+    def add(self, row: Base) -> None:
+        """A new row, of an id and unique values that are free."""
+        self._session.add(row)
+        self._added.append(row)
+        self._by_id[type(row), row.id] = row
+        self._changeable.add((type(row), row.id))
+        self._set_uniques(row, row.id)
+
+    async def remove(self, row: Base) -> None:
+        """Delete the row; flushed on both sides, for a flush writes what came before a delete after it."""
+        await self._session.flush()
+        await self._session.delete(row)
+        await self._session.flush()
+        self._removed.append(row)
+        self._before.pop(row, None)
+        self._set_uniques(row, None)
+        self._by_id[type(row), row.id] = None
+        self._forget_children(row)
+
+    def begin(self) -> None:
+        """A request begins: nothing is changed yet."""
+        self._before, self._added, self._removed = {}, [], []
+
+    @property
+    def touched(self) -> bool:
+        """The request has changed something."""
+        return bool(self._added or self._removed or any(self._changes(row) for row in self._before))
+
+    def changed(self, row: Base) -> bool:
+        """The request has made, changed or removed this row."""
+        return row in self._added or row in self._removed or (row in self._before and bool(self._changes(row)))
+
+    async def end(self) -> None:
+        """A request ends: count the version of what it changed; flush where a unique value was changed."""
+        flush = False
+        for row, before in self._before.items():
+            changes = self._changes(row)
+            if not changes or row in self._added:
+                continue
+            if isinstance(row, Versioned):
+                row.version = before["version"] + 1
+            if isinstance(row, Timestamped):
+                row.updated_at = now()
+            if any(changes.intersection(unique) for unique in keys(type(row)).uniques):
+                flush = True
+                self._set_uniques(row, None, before)
+                self._set_uniques(row, row.id)
+        if flush:
+            await self._session.flush()
+
+    def forget(self) -> None:
+        """Begin anew, after a rollback or a statement that changed rows behind the session's back."""
+        self._session.expunge_all()
+        self._by_id, self._by_unique, self._changeable = {}, {}, set()
+        self.begin()
+
+    def _hand_over(self, row: Base | None) -> Base | None:
+        if row is not None and row not in self._before:
+            self._before[row] = {name: row.__dict__[name] for name in columns(type(row))}
+        return row
+
+    def _changes(self, row: Base) -> set[str]:
+        before = self._before[row]
+        return {name for name, value in before.items() if row.__dict__[name] != value}
+
+    def _set_uniques(self, row: Base, owner: UUID | None, values: dict[str, Any] | None = None) -> None:
+        values = values or row.__dict__
+        for names in keys(type(row)).uniques:
+            self._by_unique[type(row), names, tuple(values[name] for name in names)] = owner
+
+    def _forget_children(self, row: Base) -> None:
+        """The database has deleted or changed those that referred to the row: ask again for them."""
+        for model, name in children(type(row)):
+            for child in [c for (m, _), c in self._by_id.items() if m is model and c and getattr(c, name) == row.id]:
+                self._session.expunge(child)
+                self._before.pop(child, None)
+                del self._by_id[model, child.id]
+                self._changeable.discard((model, child.id))
+                for names in keys(model).uniques:
+                    self._by_unique.pop((model, names, tuple(getattr(child, n) for n in names)), None)
+                self._forget_children(child)
+
+    async def _load(self, model: type[Base], ids: set[UUID], *, change: bool) -> None:
+        if not ids:
+            return
+        statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
+        statement = statement.execution_options(populate_existing=change)
+        if self._lock:
+            statement = statement.with_for_update(key_share=True, read=not change)
+        with self._session.no_autoflush:
+            found = {row.id: row for row in await self._session.scalars(statement)}
+        for row_id in ids:
+            self._by_id[model, row_id] = found.get(row_id)
+        if change:
+            self._changeable.update((model, row_id) for row_id in ids)
+
+    async def _load_unique(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
+        attributes = [getattr(model, name) for name in names]
+        statement = select(model.id, *attributes).where(tuple_(*attributes).in_(_padded(sorted(values))))
+        with self._session.no_autoflush:
+            found = {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
+        for value in values:
+            self._by_unique[model, names, value] = found.get(value)
+
+
+def _table_name(model: type[Base]) -> str:
+    return model.__tablename__
+
+
+def _padded[T](values: Sequence[T]) -> list[T]:
+    """Padded to a power of two: a few statements to prepare, not one for each length."""
+    size = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (size - len(values))]
+
+
+def of(session: AsyncSession) -> Rows:
+    """The session's rows; of a session that no batch has opened, rows of its own."""
+    rows: Rows = session.info.get("rows") or session.info.setdefault("rows", Rows(session))
+    return rows

@@ -1,0 +1,59 @@
+"""The names on the wire: exchanges, queues, headers, content types.
+
+Every name that the service declares begins with its own (``SERVICE_NAME``), so that two of them share a broker.
+"""
+
+from dataclasses import dataclass
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"  # RFC 9457
+
+PARTITION_KEY = "partition-key"
+DEADLINE = "deadline"
+DRY_RUN = "dry-run"
+TRACEPARENT = "traceparent"
+ENTITY_VERSION = "entity-version"
+CAUSATION_ID = "causation-id"
+CLOUD_EVENT = "cloudEvents:"  # CloudEvents AMQP binding: the prefix of its attributes among the headers
+
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+
+# of a dead letter
+REASON = "reason"
+DETAIL = "detail"
+OPERATION = "operation"
+DIED_AT = "died-at"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the service named ``service`` declares on the broker."""
+
+    service: str
+
+    @property
+    def requests(self) -> str:
+        return f"{self.service}.requests"
+
+    @property
+    def writes(self) -> str:
+        return f"{self.service}.writes"
+
+    def partition(self, number: int) -> str:
+        return f"{self.service}.writes.{number}"
+
+    @property
+    def reads(self) -> str:
+        return f"{self.service}.reads"
+
+    @property
+    def events(self) -> str:
+        return f"{self.service}.events"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.service}.dead"
+
+    @property
+    def unrouted(self) -> str:
+        return f"{self.service}.unrouted"
