@@ -21,7 +21,12 @@ class Settings(BaseSettings):
     """Every setting, its default and its bounds. ``.env.example`` says the same in the words of an operator."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
     )
 
     database_url: SecretStr | None = None

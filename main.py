@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 import broker
 import config
 from src import logs, models, retention, revision, wire
-from src.batches import Limits, Pause
+from src.batches import BatchSubscriber, Limits, Pause
 from src.cli import Target, app
 from src.database import Database, describe, sqlstate
 from src.entity import Entity
@@ -63,11 +63,17 @@ class Service:
             names,
             settings.publish_patience,
         )
+        self._batches: list[BatchSubscriber] = []
         self._subscribe(names)
         self.app = FastStream(
             self._inbound, logger=None, on_startup=[self._start], on_shutdown=[self._purge_no_more],
             after_shutdown=[self._close],
         )
+
+    async def consuming(self) -> None:
+        """Wait until every queue is consumed."""
+        for subscriber in self._batches:
+            await subscriber.consuming.wait()
 
     def _subscribe(self, names: wire.Names) -> None:
         settings = self.settings
@@ -76,10 +82,12 @@ class Service:
             "prepare": self._prepare,
             "on_failure": self._fail,
         }
-        for number in range(settings.write_partitions):
-            self._inbound.batches(names.partition(number), **options)(self.subscribers.write)
-        self._inbound.batches(names.reads, **options)(self.subscribers.read)
-        self._inbound.batches(names.unrouted, **options)(self.subscribers.unrouted)
+        handlers = {names.partition(number): self.subscribers.write for number in range(settings.write_partitions)}
+        handlers |= {names.reads: self.subscribers.read, names.unrouted: self.subscribers.unrouted}
+        for queue, handler in handlers.items():
+            subscriber = self._inbound.batches(queue, **options)
+            subscriber(handler)
+            self._batches.append(subscriber)
 
     async def _start(self) -> None:
         await self._outbound.connect()

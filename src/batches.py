@@ -107,7 +107,10 @@ class Window:
 
 
 class BatchSubscriber(RabbitSubscriber):
-    """``prepare`` runs before each opening of a channel and raises while the service cannot work."""
+    """``prepare`` runs before each opening of a channel and raises while the service cannot work.
+
+    ``consuming`` is set while the broker delivers to us, or would if it were our turn.
+    """
 
     handler: Handler
 
@@ -126,6 +129,7 @@ class BatchSubscriber(RabbitSubscriber):
         self._prepare = prepare
         self._on_failure = on_failure
         self._stopping = asyncio.Event()
+        self.consuming = asyncio.Event()
         self._window: Window | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -169,10 +173,12 @@ class BatchSubscriber(RabbitSubscriber):
         try:
             await channel.basic_qos(prefetch_count=self._limits.prefetch)
             await channel.basic_consume(self.queue.name, window.arrive)
+            self.consuming.set()
             log.info("%s: consuming", self.queue.name)
             while batch := await window.take():
                 await self.handler(batch)
         finally:
+            self.consuming.clear()
             self._window = None
             await _close(channel)
 

@@ -1,0 +1,75 @@
+"""Real servers; a database cloned from a migrated template and a service name for each test."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+import config
+from dev import database, servers
+from src.client import Client
+from tests import harness
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def found() -> tuple[str, str]:
+    """The URLs of PostgreSQL and RabbitMQ, wherever they are."""
+    return servers.find_postgres().url, servers.find_rabbitmq().url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(found: tuple[str, str]) -> str:
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(found: tuple[str, str]) -> str:
+    return found[1]
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """A migrated database that nobody connects to."""
+    with database.fresh(postgres_url, "db_template") as url:
+        migrate = [sys.executable, "main.py", "migrate"]
+        subprocess.run(migrate, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+        yield url
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    name = f"db_test_{uuid.uuid4().hex[:12]}"
+    await harness.execute(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{make_url(template).database}"')
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    await harness.execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def settings(database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    """Settings of this test's own; what the service declares under its name is deleted at the end."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    chosen = config.load(_env_file=None, database_url=database_url, rabbitmq_url=rabbitmq_url, service_name=name)
+    yield chosen
+    await harness.delete_topology(chosen)
+
+
+@pytest.fixture
+async def service(settings: config.Settings) -> AsyncIterator[harness.main.Service]:
+    """The service, running in this process."""
+    async with harness.running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(service: harness.main.Service, settings: config.Settings) -> AsyncIterator[Client]:
+    """A client of the running service."""
+    async with harness.connected(settings) as connected:
+        yield connected

@@ -1,0 +1,209 @@
+"""What the tests stand on: the service in this process or in one of its own, raw AMQP, raw SQL."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import asyncpg
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+import config
+import main
+from src import wire
+from src.client import Client
+from src.entity import Entity
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 60  # seconds after which what has not happened will not happen
+
+
+def names(settings: config.Settings) -> wire.Names:
+    return wire.Names(settings.service_name)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: config.Settings, entities: Iterable[Entity] | None = None
+) -> AsyncIterator[main.Service]:
+    """The service in this process, consuming; stopped as SIGTERM would at the end."""
+    service = main.create(settings, entities)
+    await service.app.start()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await service.consuming()
+        yield service
+    finally:
+        await service.app.stop()
+    if service.failure:
+        raise service.failure
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: config.Settings, **options: Any) -> AsyncIterator[Client]:
+    """A client of the service that has these settings."""
+    url = settings.rabbitmq_url.get_secret_value()
+    async with Client(url, service=settings.service_name, timeout=DEADLINE, **options) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def channel(url: str) -> AsyncIterator[AbstractChannel]:
+    """Raw AMQP, with confirms."""
+    connection = await aio_pika.connect(url)
+    async with connection:
+        yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+
+
+@contextlib.asynccontextmanager
+async def collected(
+    settings: config.Settings, exchange: str, pattern: str = "#"
+) -> AsyncIterator[list[AbstractIncomingMessage]]:
+    """Every message that this exchange routes by this pattern from now on, in a list that grows."""
+    url = settings.rabbitmq_url.get_secret_value()
+    async with channel(url) as raw:
+        queue = await raw.declare_queue(exclusive=True)
+        await queue.bind(exchange, pattern)
+        messages: list[AbstractIncomingMessage] = []
+
+        async def collect(message: AbstractIncomingMessage) -> None:
+            messages.append(message)
+
+        await queue.consume(collect, no_ack=True)
+        yield messages
+
+
+async def depth(settings: config.Settings, queue: str) -> int:
+    """How many messages are ready in a queue."""
+    async with channel(settings.rabbitmq_url.get_secret_value()) as raw:
+        return (await raw.declare_queue(queue, passive=True)).declaration_result.message_count or 0
+
+
+async def drain(settings: config.Settings, queue: str) -> list[AbstractIncomingMessage]:
+    """Take what is ready in a queue."""
+    taken = []
+    async with channel(settings.rabbitmq_url.get_secret_value()) as raw:
+        declared = await raw.declare_queue(queue, passive=True)
+        while message := await declared.get(no_ack=True, fail=False):
+            taken.append(message)
+    return taken
+
+
+async def eventually(condition: Callable[[], Awaitable[object]], what: str, deadline: float = DEADLINE) -> None:
+    """Ask until it holds: for what no event tells (the broker's own counts)."""
+    async with asyncio.timeout(deadline):
+        while not await condition():
+            await asyncio.sleep(0.02)
+    assert await condition(), what
+
+
+async def execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def fetch(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(query, *arguments)]
+    finally:
+        await connection.close()
+
+
+async def delete_topology(settings: config.Settings) -> None:
+    """Delete everything that the service declares."""
+    ours = names(settings)
+    queues = [ours.reads, ours.unrouted, ours.dead, *map(ours.partition, range(settings.write_partitions))]
+    url = settings.rabbitmq_url.get_secret_value()
+    async with channel(url) as raw:
+        for queue in queues:
+            await raw.queue_delete(queue)
+        for exchange in (ours.requests, ours.writes, ours.events, ours.dead, ours.unrouted):
+            await raw.exchange_delete(exchange)
+
+
+def environment(settings: config.Settings, **more: str) -> dict[str, str]:
+    """The environment that gives a process these settings."""
+    given = settings.model_dump(exclude_none=True, exclude_defaults=True)
+    secret = {
+        name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        for name, value in given.items()
+    }
+    return os.environ | secret | more
+
+
+class Process:
+    """``main.py serve``, or another program that serves, in a process of its own."""
+
+    def __init__(self, settings: config.Settings, program: Sequence[str] = ("main.py", "serve"), **more: str) -> None:
+        self._program = program
+        self._environment = environment(settings, **more)
+        self.log: list[str] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._line = asyncio.Condition()
+
+    async def __aenter__(self) -> "Process":
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, *self._program, cwd=ROOT, env=self._environment, stderr=asyncio.subprocess.PIPE
+        )
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.running:
+            self.kill()
+        await self.wait()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def says(self, text: str, times: int = 1) -> None:
+        """Wait until so many lines of its log hold the text."""
+        async with asyncio.timeout(DEADLINE), self._line:
+            await self._line.wait_for(lambda: sum(text in line for line in self.log) >= times or self._ended())
+        if sum(text in line for line in self.log) < times:
+            raise AssertionError(f"ended without saying {text!r}:\n" + "".join(self.log[-20:]))
+
+    async def consuming(self) -> None:
+        """Wait until it consumes writes."""
+        await self.says("writes.0: consuming")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        assert self._process
+        assert self._reading
+        async with asyncio.timeout(DEADLINE):
+            code = await self._process.wait()
+            await self._reading
+        return code
+
+    async def _read(self) -> None:
+        assert self._process
+        assert self._process.stderr
+        async for line in self._process.stderr:
+            async with self._line:
+                self.log.append(line.decode())
+                self._line.notify_all()
+        async with self._line:
+            self._line.notify_all()
+
+    def _ended(self) -> bool:
+        return self._process is not None and self._process.stderr is not None and self._process.stderr.at_eof()
