@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import aiormq
 from aio_pika import RobustConnection, connect_robust
-from aiormq.abc import AbstractChannel
+from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, AuthenticationError, ChannelPreconditionFailed, ProbableAuthenticationError
 from faststream.middlewares import AckPolicy
 from faststream.rabbit import RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
+from pamqp.common import FieldTable
 from yarl import URL
 
 from src import wire
@@ -38,7 +39,7 @@ class Broker(RabbitBroker):
     def __init__(self, url: str, name: str, graceful_timeout: float) -> None:
         super().__init__(
             _with_heartbeat(url),
-            client_properties={"connection_name": f"{name} in"},
+            client_properties=cast("Any", {"connection_name": f"{name} in"}),
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=1,
             graceful_timeout=graceful_timeout,
@@ -63,11 +64,13 @@ class Broker(RabbitBroker):
         config = RabbitSubscriberConfig(
             **common, no_reply=True, _ack_policy=AckPolicy.MANUAL, _outer_config=cast("Any", self.config)
         )
-        subscriber = BatchSubscriber(config, plain.specification, plain.calls, open_channel=self.open_channel, **options)
+        subscriber = BatchSubscriber(
+            config, plain.specification, plain.calls, open_channel=self.open_channel, **options
+        )
         super(RabbitRegistrator, self).subscriber(subscriber)
         return subscriber
 
-    async def open_channel(self) -> AbstractChannel:
+    async def open_channel(self) -> Channel:
         """A plain channel of its own on the broker's connection, once that is up."""
         return await open_channel(await self.connect())
 
@@ -94,7 +97,7 @@ class Outbound:
         """Wait until the connection is up and not blocked by an alarm of the broker."""
         await ready(self._connection)
 
-    async def open_channel(self) -> AbstractChannel:
+    async def open_channel(self) -> Channel:
         """A plain channel on this connection, once that is up."""
         return await open_channel(self._connection)
 
@@ -114,10 +117,10 @@ async def ready(connection: RobustConnection | None) -> aiormq.abc.AbstractConne
     return connection.transport.connection
 
 
-async def open_channel(connection: RobustConnection | None) -> AbstractChannel:
+async def open_channel(connection: RobustConnection | None) -> Channel:
     """A plain channel (one that does not reopen itself), with confirms, raising what is returned."""
     up = await ready(connection)
-    return await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True, on_return_raises=True)
+    return cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True, on_return_raises=True))
 
 
 async def wait_until_up(url: str) -> None:
@@ -146,7 +149,7 @@ class Topology:
         self._partitions = partitions
         self._read_ttl = read_ttl
 
-    async def declare(self, channel: AbstractChannel) -> None:
+    async def declare(self, channel: Channel) -> None:
         """Declare everything. Raises Refused where the broker has it otherwise."""
         try:
             await self._declare_exchanges(channel)
@@ -158,21 +161,22 @@ class Topology:
                 "or start with the settings that it was declared with."
             ) from error
 
-    async def _declare_exchanges(self, channel: AbstractChannel) -> None:
-        names, unrouted = self._names, {"alternate-exchange": self._names.unrouted}
+    async def _declare_exchanges(self, channel: Channel) -> None:
+        names = self._names
+        unrouted: FieldTable = {"alternate-exchange": names.unrouted}
         for name in (names.dead, names.unrouted):
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await channel.exchange_declare(names.requests, exchange_type="topic", durable=True, arguments=unrouted)
         if self._partitions > 1:
-            arguments = {"hash-header": wire.PARTITION_KEY, **unrouted}
+            arguments: FieldTable = {"hash-header": wire.PARTITION_KEY, **unrouted}
             await channel.exchange_declare(
                 names.writes, exchange_type="x-consistent-hash", durable=True, arguments=arguments
             )
 
-    async def _declare_queues(self, channel: AbstractChannel) -> None:
+    async def _declare_queues(self, channel: Channel) -> None:
         names = self._names
-        partition = {
+        partition: FieldTable = {
             "x-queue-type": "quorum",
             "x-single-active-consumer": True,
             "x-delivery-limit": DELIVERY_LIMIT,
@@ -180,14 +184,14 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
-        reads = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
+        reads: FieldTable = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
         await channel.queue_declare(names.dead, durable=True, arguments={"x-queue-type": "quorum"})
         await channel.queue_declare(names.unrouted, durable=True)
         await channel.queue_declare(names.reads, durable=True, arguments=reads)
         for number in range(self._partitions):
             await channel.queue_declare(names.partition(number), durable=True, arguments=partition)
 
-    async def _bind(self, channel: AbstractChannel) -> None:
+    async def _bind(self, channel: Channel) -> None:
         names = self._names
         await channel.queue_bind(names.dead, names.dead)
         await channel.queue_bind(names.unrouted, names.unrouted)

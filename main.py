@@ -66,7 +66,10 @@ class Service:
         self._batches: list[BatchSubscriber] = []
         self._subscribe(names)
         self.app = FastStream(
-            self._inbound, logger=None, on_startup=[self._start], on_shutdown=[self._purge_no_more],
+            self._inbound,
+            logger=None,
+            on_startup=[self._start],
+            on_shutdown=[self._purge_no_more],
             after_shutdown=[self._close],
         )
 

@@ -9,13 +9,11 @@ from sqlalchemy.pool import NullPool
 
 import config
 from src import inbox, models
-from src.base import Base
 
 LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
 
 models.entities()
-metadata = Base.metadata
-assert inbox.table.metadata is metadata  # it is no entity
+metadata = inbox.table.metadata  # that of every entity, and of the table that is none
 
 
 def run(connection: sa.Connection) -> None:

@@ -57,7 +57,9 @@ class Base(DeclarativeBase):
         str: Text(),
         datetime: DateTime(timezone=True),
         JSON: PlainJSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
-        PythonEnum: Enum(PythonEnum, native_enum=False, length=20, values_callable=lambda kind: [m.value for m in kind]),
+        PythonEnum: Enum(
+            PythonEnum, native_enum=False, length=20, values_callable=lambda kind: [m.value for m in kind]
+        ),
     }
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
@@ -35,7 +36,7 @@ class Batch:
 
     deliveries: Sequence[DeliveredMessage]
     stopping: asyncio.Event
-    channel: AbstractChannel
+    channel: Channel
 
     async def ack(self) -> None:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
@@ -61,7 +62,7 @@ type Handler = Callable[[Batch], Awaitable[None]]
 class Window:
     """What one channel has delivered and no batch has taken yet."""
 
-    def __init__(self, channel: AbstractChannel, limits: Limits, stopping: asyncio.Event) -> None:
+    def __init__(self, channel: Channel, limits: Limits, stopping: asyncio.Event) -> None:
         self.channel = channel
         self._limits = limits
         self._stopping = stopping
@@ -88,7 +89,8 @@ class Window:
             await self._wake.wait()
         if self._ended:
             return None
-        taken, size = [], 0
+        taken: list[DeliveredMessage] = []
+        size = 0
         while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
             taken.append(self._arrived.popleft())
             size += len(taken[-1].body)
@@ -118,7 +120,7 @@ class BatchSubscriber(RabbitSubscriber):
         self,
         *args: Any,
         limits: Limits,
-        open_channel: Callable[[], Awaitable[AbstractChannel]],
+        open_channel: Callable[[], Awaitable[Channel]],
         prepare: Callable[[], Awaitable[None]],
         on_failure: Callable[[BaseException], None],
         **kwargs: Any,
@@ -194,7 +196,7 @@ class BatchSubscriber(RabbitSubscriber):
             self._on_failure(error)
 
 
-async def _close(channel: AbstractChannel) -> None:
+async def _close(channel: Channel) -> None:
     """Close it if it can be; the end of the connection closes it anyway."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):

@@ -1,4 +1,6 @@
-"""Speak to the service from another Python program::
+"""Speak to the service from another Python program.
+
+::
 
     async with Client("amqp://guest:guest@localhost/") as db:
         session = await db.call("session.create", {"title": "Trains"})
@@ -55,7 +57,8 @@ class NoReply(TimeoutError):
     def __init__(self, operation: str, seconds: float, message_id: str) -> None:
         self.message_id = message_id
         super().__init__(
-            f"{operation} had no answer within {seconds:g} s; it may be asked again under the same message_id, {message_id}"
+            f"{operation} had no answer within {seconds:g} s; "
+            f"it may be asked again under the same message_id, {message_id}"
         )
 
 
@@ -169,7 +172,7 @@ class Client:
         The queue lives as long as the connection: when that is lost the iteration raises ConnectionError, and what
         happens until the events are entered again is missed. Who must not miss any has a durable queue of its own.
         """
-        channel = await self._open()
+        channel = await self._persist(self._open)
         arrived: _Arrived = asyncio.Queue()
         channel.close_callbacks.add(lambda *_: arrived.put_nowait(None))
         try:

@@ -1,4 +1,4 @@
-"""PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE and never by their text."""
+"""PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE, never by their text."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

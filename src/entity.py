@@ -12,7 +12,7 @@ schemas for them, and those of its own that ``command`` (a write) and ``query`` 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 from uuid import UUID
 
 import pydantic_core
@@ -149,21 +149,21 @@ class Entity:
 
     def _writes(self) -> Iterator[Operation]:
         if self.create:
-            schema = create_model(self.create.__name__, __base__=self.create, id=(UUID | None, None))
-            yield Operation(self, "create", self._create, schema, writes=True, emits="created")
+            creating = _schema(self.create.__name__, self.create, id=(UUID | None, None))
+            yield Operation(self, "create", self._create, creating, writes=True, emits="created")
         if self.update:
-            schema = create_model(self.update.__name__, __base__=(self.update, Change))
-            yield Operation(self, "update", self._update, schema, writes=True, emits="updated")
+            updating = _schema(self.update.__name__, self.update, Change)
+            yield Operation(self, "update", self._update, updating, writes=True, emits="updated")
         if self.delete:
             yield Operation(self, "delete", self._delete, Change, writes=True, emits="deleted")
 
     def _reads(self) -> Iterator[Operation]:
         where = self._where()
-        counted = create_model(f"Count{self.model.__name__}", __base__=Schema, where=(where, where()))
-        ordered = create_model(
+        counted = _schema(f"Count{self.model.__name__}", Schema, where=(where, where()))
+        ordered = _schema(
             f"List{self.model.__name__}",
-            __base__=counted,
-            order=(Annotated[list[self._order()], Field(max_length=8)], ["-created_at", "id"]),  # type: ignore[misc]
+            counted,
+            order=(self._order(), ["-created_at", "id"]),
             limit=(Annotated[int, Field(ge=1, le=1000)], 50),
             offset=(Annotated[int, Field(ge=0, le=2**62)], 0),
         )
@@ -174,11 +174,13 @@ class Entity:
 
     def _where(self) -> type[Schema]:
         """Equality with any column but JSON; null is a value to be equal to."""
-        fields: dict[str, Any] = {name: (kind | None, None) for name, kind in self._comparable().items()}
-        return create_model(f"Where{self.model.__name__}", __base__=Schema, **fields)
+        fields = {name: (kind | None, None) for name, kind in self._comparable().items()}
+        return _schema(f"Where{self.model.__name__}", Schema, **fields)
 
     def _order(self) -> Any:
-        return Literal[tuple(sign + name for name in self._comparable() for sign in ("", "-"))]
+        """Up to eight of the comparable columns, ``-`` before one that descends."""
+        names: Any = Literal[tuple(sign + name for name in self._comparable() for sign in ("", "-"))]
+        return Annotated[list[names], Field(max_length=8)]
 
     def _comparable(self) -> dict[str, Any]:
         fields = {name: field.annotation for name, field in self.read.model_fields.items()}
@@ -210,6 +212,10 @@ class Entity:
 
     async def _exists(self, session: AsyncSession, request: Any) -> dict[str, bool]:
         return {"exists": await crud.exists(session, self.model, _given(request))}
+
+
+def _schema(name: str, /, *bases: type[Schema], **fields: Any) -> type[Schema]:
+    return cast("type[Schema]", create_model(name, __base__=bases, **fields))
 
 
 def _given(request: Any) -> dict[str, Any]:

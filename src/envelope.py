@@ -31,6 +31,7 @@ from src.errors import (
 from src.messages import Event, Outcome, Request, inbox_key, timestamp
 
 PERSISTENT = 2
+LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
@@ -94,7 +95,7 @@ class Decoder:
 
     def open(self, delivery: DeliveredMessage) -> Envelope:
         """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
-        operation = self._operations.get(str(delivery.delivery.routing_key))
+        operation = self._operations.get(str(delivery.routing_key))
         envelope = Envelope(delivery, operation)
         try:
             if operation is None:
@@ -112,6 +113,8 @@ class Decoder:
             raise TooLarge(f"The body has {len(body)} bytes; this service takes {self._max_body}.")
         if properties.content_encoding or not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
             raise UnsupportedEncoding
+        if not isinstance(headers.get(wire.PARTITION_KEY, ""), str):
+            raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
         data, dry_run = _decoded(operation, body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -143,7 +146,9 @@ def _decoded(operation: Operation, body: bytes) -> Any:
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
-        raise Invalid(errors=[_pointed(entry) for entry in error.errors(include_url=False, include_input=False)]) from None
+        raise Invalid(
+            errors=[_pointed(entry) for entry in error.errors(include_url=False, include_input=False)]
+        ) from None
 
 
 def _where(error: ValueError) -> str:
@@ -168,7 +173,9 @@ def _check_values(value: object, pointer: str) -> None:
             for index, item in enumerate(value):
                 _check_values(item, f"{pointer}/{index}")
         case str() if "\0" in value:
-            raise Invalid(errors=[{"pointer": pointer.replace("\0", ""), "message": "A NUL character cannot be stored"}])
+            raise Invalid(
+                errors=[{"pointer": pointer.replace("\0", ""), "message": "A NUL character cannot be stored"}]
+            )
         case float() if value in (float("inf"), float("-inf")):
             raise Invalid(errors=[{"pointer": pointer, "message": "The number is too large"}])
         case int() if not -(2**63) <= value < 2**63:
@@ -248,12 +255,12 @@ def dead_letter(envelope: Envelope, reason: str, detail: str, names: wire.Names)
     given = properties.headers or {}
     headers: dict[str, Any] = {
         wire.REASON: reason,
-        wire.DETAIL: detail[:1000],
-        wire.OPERATION: str(envelope.delivery.delivery.routing_key),
+        wire.DETAIL: detail[:LONGEST_COPIED],
+        wire.OPERATION: str(envelope.delivery.routing_key),
         wire.DIED_AT: timestamp(now()),
     }
     key = given.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and len(key) < 1000:
+    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
         headers[wire.PARTITION_KEY] = key
     copied = Basic.Properties(
         content_type=properties.content_type,
@@ -265,5 +272,4 @@ def dead_letter(envelope: Envelope, reason: str, detail: str, names: wire.Names)
         delivery_mode=PERSISTENT,
         headers=headers,
     )
-    return Outgoing(names.dead, str(envelope.delivery.delivery.routing_key), envelope.delivery.body, copied, mandatory=True)
-
+    return Outgoing(names.dead, str(envelope.delivery.routing_key), envelope.delivery.body, copied, mandatory=True)

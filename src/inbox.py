@@ -93,5 +93,8 @@ def decode(stored: bytes) -> Outcome:
         type=kind,
         body=body,
         content_type=content_type,
-        events=tuple(Event(*head, body if own is None else own) for *head, own in events),
+        events=tuple(
+            Event(name, subject, version, time, body if own is None else own)
+            for name, subject, version, time, own in events
+        ),
     )

@@ -10,7 +10,7 @@ import structlog
 def configure(level: str, form: Literal["text", "json"]) -> None:
     """Send the records of every library and of ours to stderr, as logfmt or JSON."""
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.processors.LogfmtRenderer()
-    stamp = [
+    stamp: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso"),

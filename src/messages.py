@@ -76,7 +76,9 @@ class Outcome:
             body=body,
             content_type=wire.PROBLEM,
             final=not problem.retryable,
-            events=(Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),) if operation and failed else (),
+            events=(Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),)
+            if operation and failed
+            else (),
             error=problem.__cause__ or problem,
         )
 

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
-from aiormq.abc import AbstractChannel
+from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from pamqp.commands import Basic
 
@@ -25,12 +25,10 @@ class Publisher:
     exchange has its own: to publish to one that is missing closes the channel, and must not take others with it.
     """
 
-    def __init__(
-        self, ready: Callable[[], Awaitable[object]], open_channel: Callable[[], Awaitable[AbstractChannel]]
-    ) -> None:
+    def __init__(self, ready: Callable[[], Awaitable[object]], open_channel: Callable[[], Awaitable[Channel]]) -> None:
         self._ready = ready
         self._open_channel = open_channel
-        self._channels: dict[str, AbstractChannel] = {}
+        self._channels: dict[str, Channel] = {}
         self._opening = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Outgoing], *, patience: float = 0) -> list[bool]:
@@ -81,7 +79,7 @@ class Publisher:
             return False  # aiormq gives this to those who wait on a connection that it closes
         return isinstance(confirmation, Basic.Ack)
 
-    async def _open(self, exchange: str) -> AbstractChannel:
+    async def _open(self, exchange: str) -> Channel:
         async with self._opening:
             channel = self._channels.get(exchange)
             if channel is None or channel.is_closed:

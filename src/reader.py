@@ -56,7 +56,7 @@ class Reader:
             for request in requests:
                 try:
                     if request.deadline and request.deadline <= now():
-                        raise DeadlineExceeded  # noqa: TRY301 - answered like any other problem
+                        raise DeadlineExceeded
                     outcomes.append(self._outcome(request, await request.operation.handler(session, request.data)))
                 except Problem as problem:
                     outcomes.append(Outcome.of(problem))

@@ -44,7 +44,7 @@ def keys(model: type[Base]) -> Keys:
 @cache
 def children(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
     """Each model that refers to this one, with the attribute that does."""
-    others = (mapper.class_ for mapper in inspect(model).registry.mappers)
+    others: list[type[Base]] = [mapper.class_ for mapper in inspect(model).registry.mappers]
     return tuple((other, name) for other in others for name, parent in keys(other).parents.items() if parent is model)
 
 
@@ -214,7 +214,7 @@ class Rows:
 
 
 def _table_name(model: type[Base]) -> str:
-    return model.__tablename__
+    return str(model.__tablename__)
 
 
 def _padded[T](values: Sequence[T]) -> list[T]:

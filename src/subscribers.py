@@ -84,7 +84,7 @@ class Subscribers:
                 log.warning("waiting for the database with %d requests: %s", len(requests), error)
             while True:
                 pause = min(pause * 2, LONGEST_PAUSE)
-                await _wait(batch.stopping, pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
+                await _wait(batch.stopping, pause * random.uniform(0.5, 1))
                 if batch.stopping.is_set() or loop.time() > give_up:
                     raise Pause("the database does not answer")
                 try:
@@ -106,7 +106,7 @@ class Subscribers:
             self._publisher.publish([envelope.reply(*reply) for reply in replies]),
             self._publisher.publish([event for _, event in told], patience=self._publish_patience),
         )
-        letters = [self._unserved(*pair) for pair in answered if _needs_a_reader(*pair)]
+        letters: list[Outgoing | None] = [self._unserved(*pair) for pair in answered if _needs_a_reader(*pair)]
         letters += [self._unanswered(*pair) for pair, done in zip(replies, replied, strict=True) if not done]
         unpublished = {id(opened): opened for (opened, _), done in zip(told, published, strict=True) if not done}
         letters += [self._dead(opened, "unpublished", "its events were refused") for opened in unpublished.values()]

@@ -42,7 +42,7 @@ class UnitOfWork:
             try:
                 return await self._commit(requests, run)
             except (Transient, inbox.ServedElsewhere):
-                await asyncio.sleep(random.uniform(0, JITTER * attempt))  # noqa: S311 - jitter, no secret
+                await asyncio.sleep(random.uniform(0, JITTER * attempt))
             except Unavailable:
                 raise
             except Exception:  # whoever raised it: halving finds out

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 import config
+import main
 from dev import database, servers
 from src.client import Client
 from tests import harness
@@ -62,14 +63,14 @@ async def settings(database_url: str, rabbitmq_url: str) -> AsyncIterator[config
 
 
 @pytest.fixture
-async def service(settings: config.Settings) -> AsyncIterator[harness.main.Service]:
+async def service(settings: config.Settings) -> AsyncIterator[main.Service]:
     """The service, running in this process."""
     async with harness.running(settings) as started:
         yield started
 
 
 @pytest.fixture
-async def client(service: harness.main.Service, settings: config.Settings) -> AsyncIterator[Client]:
+async def client(service: main.Service, settings: config.Settings) -> AsyncIterator[Client]:
     """A client of the running service."""
     async with harness.connected(settings) as connected:
         yield connected

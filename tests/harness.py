@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aio_pika
 import asyncpg
@@ -28,9 +28,7 @@ def names(settings: config.Settings) -> wire.Names:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    settings: config.Settings, entities: Iterable[Entity] | None = None
-) -> AsyncIterator[main.Service]:
+async def running(settings: config.Settings, entities: Iterable[Entity] | None = None) -> AsyncIterator[main.Service]:
     """The service in this process, consuming; stopped as SIGTERM would at the end."""
     service = main.create(settings, entities)
     await service.app.start()
@@ -152,7 +150,7 @@ class Process:
         self._reading: asyncio.Task[None] | None = None
         self._line = asyncio.Condition()
 
-    async def __aenter__(self) -> "Process":
+    async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, *self._program, cwd=ROOT, env=self._environment, stderr=asyncio.subprocess.PIPE
         )

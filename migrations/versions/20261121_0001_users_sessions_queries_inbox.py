@@ -3,6 +3,8 @@
 Revision: 0001, after nothing.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -16,7 +18,8 @@ JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tru
 NOW = sa.text("now()")
 
 
-def moment(name: str, **options: object) -> sa.Column[object]:
+def moment(name: str, **options: Any) -> sa.Column[Any]:
+    """A point in time, in UTC."""
     return sa.Column(name, sa.DateTime(timezone=True), **options)
 
 
@@ -24,9 +27,7 @@ def upgrade() -> None:
     op.create_table(
         "inbox",
         sa.Column("key", sa.LargeBinary(32), nullable=False, comment="sha256 of sender, NUL, message_id"),
-        sa.Column(
-            "fingerprint", sa.LargeBinary(32), nullable=False, comment="sha256 of operation, content type, body"
-        ),
+        sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, comment="sha256 of operation, content type, body"),
         sa.Column("outcome", sa.LargeBinary, nullable=False, comment="msgpack, zlib from 1 KiB"),
         moment("received_at", nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_inbox"),

@@ -1,8 +1,13 @@
-from dataclasses import dataclass
+"""The command line, one file a group of commands. ``main.py`` adds what needs the whole service."""
+
 import typer
-@dataclass(frozen=True)
-class Target:
-    rabbitmq_url: str
-    database_url: str
-    service: str
-app = typer.Typer(no_args_is_help=True)
+
+from src.cli import talk
+from src.cli.demo import demo
+from src.cli.target import Target
+
+__all__ = ["Target", "app"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for command in (talk.call, talk.send, talk.watch, demo):
+    app.command()(command)
