@@ -71,6 +71,13 @@ class Reply:
     content_type: str
     correlation_id: str
 
+    def answer(self) -> dict[str, Any]:
+        """The body, parsed. Raises the Problem that it is."""
+        document: dict[str, Any] = pydantic_core.from_json(self.body)
+        if self.content_type == wire.PROBLEM:
+            raise problem(document)
+        return document
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -144,11 +151,7 @@ class Client:
 
         ``body`` is whatever Pydantic serialises to a JSON object: UUIDs, datetimes, models.
         """
-        reply = await self.request(operation, body, **options)
-        answer: dict[str, Any] = pydantic_core.from_json(reply.body)
-        if reply.content_type == wire.PROBLEM:
-            raise problem(answer)
-        return answer
+        return (await self.request(operation, body, **options)).answer()
 
     async def request(self, operation: str, body: object = None, **options: Unpack[Options]) -> Reply:
         """Ask, and return the answer as it came: a problem is one, too. Raises NoReply and NoService."""

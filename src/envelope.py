@@ -21,6 +21,7 @@ from src.base import now
 from src.entity import Operation
 from src.errors import (
     IdempotencyKeyRequired,
+    Internal,
     Invalid,
     Malformed,
     Problem,
@@ -31,6 +32,7 @@ from src.errors import (
 from src.messages import Event, Outcome, Request, inbox_key, timestamp
 
 PERSISTENT = 2
+MOST_ERRORS = 20  # that a problem lists
 LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
@@ -93,6 +95,11 @@ class Decoder:
         self._max_body = max_body
         self._require_message_id = require_message_id
 
+    def only(self, *, writes: bool) -> "Decoder":
+        """One for a queue of writes, or of reads: the other kind was led there by its sender, not by us."""
+        operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
+        return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
+
     def open(self, delivery: DeliveredMessage) -> Envelope:
         """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
         operation = self._operations.get(str(delivery.routing_key))
@@ -103,6 +110,10 @@ class Decoder:
             return replace(envelope, request=self._request(envelope, operation))
         except Problem as problem:
             return replace(envelope, outcome=Outcome.of(problem, operation))
+        except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
+            internal = Internal()
+            internal.__cause__ = bug
+            return replace(envelope, outcome=Outcome.of(internal, operation))
 
     def _request(self, envelope: Envelope, operation: Operation) -> Request:
         properties, body = envelope.properties, envelope.delivery.body
@@ -146,9 +157,9 @@ def _decoded(operation: Operation, body: bytes) -> Any:
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
-        raise Invalid(
-            errors=[_pointed(entry) for entry in error.errors(include_url=False, include_input=False)]
-        ) from None
+        entries = error.errors(include_url=False, include_input=False, include_context=False)
+        detail = f"The request does not fit the operation's schema in {len(entries)} place(s)."
+        raise Invalid(detail, [_pointed(entry) for entry in entries[:MOST_ERRORS]]) from None
 
 
 def _where(error: ValueError) -> str:
@@ -187,15 +198,15 @@ def _check_values(value: object, pointer: str) -> None:
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:
     """RFC 3339 text with an offset, or an AMQP timestamp."""
     value = headers.get(wire.DEADLINE)
+    if value is None:
+        return None
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        moment = ""
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise Invalid(f"The header {wire.DEADLINE} must be an RFC 3339 date and time with an offset.")
-    return moment.astimezone(UTC)
+        if isinstance(moment, datetime) and moment.tzinfo:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(f"The header {wire.DEADLINE} must be an RFC 3339 date and time with an offset.")
 
 
 def _dry_run(headers: Mapping[str, Any]) -> bool:

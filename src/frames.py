@@ -23,6 +23,7 @@ UNDECODABLE = "undecodable"
 _FRAME = struct.Struct(">BHI")  # type, channel, size of the payload
 _PROPERTIES = Basic.Properties.__slots__
 _FLAGS = Basic.Properties.flags
+_KINDS = {name: Basic.Properties.amqp_type(name) for name in _PROPERTIES}
 _CHECKED = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
 _PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _CHECKED)
 
@@ -48,26 +49,28 @@ def _is_plain(payload: bytes) -> bool:
     flags, offset = int.from_bytes(payload[12:14]), 14
     if flags & ~_PLAIN or not payload[offset:].isascii():
         return False
-    if not flags & _FLAGS["delivery_mode"]:
-        return True
-    for name in ("content_type", "content_encoding"):  # what comes before it
-        if flags & _FLAGS[name]:
-            offset += 1 + payload[offset]
-    return payload[offset] in (1, 2)
+    for name, kind in _KINDS.items():
+        if not flags & _FLAGS[name]:
+            continue
+        if offset >= len(payload) or (name == "delivery_mode" and payload[offset] not in (1, 2)):
+            return False
+        offset += 1 if kind == "octet" else 1 + payload[offset]
+    return offset <= len(payload)
 
 
 def _salvage(payload: bytes) -> bytes:
     """Keep each property that decodes alone; ``headers`` give way to the one that says what was lost."""
     flags, offset = int.from_bytes(payload[12:14]), 14
     kept_flags, kept, lost = _FLAGS["headers"], {}, []
-    for name in _PROPERTIES:
+    for name, kind in _KINDS.items():
         if not flags & _FLAGS[name]:
             continue
-        piece = payload[offset : offset + _size(Basic.Properties.amqp_type(name), payload[offset:])]
-        offset += len(piece)
+        size = _size(kind, payload[offset:])
+        piece = payload[offset : offset + size]
+        offset += size
         if name == "headers":
             continue
-        if _decodes(name, piece):
+        if len(piece) == size and _decodes(name, piece):
             kept_flags |= _FLAGS[name]
             kept[name] = piece
         else:
@@ -80,7 +83,7 @@ def _salvage(payload: bytes) -> bytes:
 def _size(kind: str, data: bytes) -> int:
     match kind:
         case "shortstr":
-            return 1 + data[0] if data else 0
+            return 1 + (data[0] if data else 0)
         case "table":
             return 4 + int.from_bytes(data[:4])
         case "timestamp":

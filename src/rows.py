@@ -121,6 +121,9 @@ class Rows:
         await self._session.flush()
         await self._session.delete(row)
         await self._session.flush()
+        self._note_removed(row)
+
+    def _note_removed(self, row: Base) -> None:
         self._removed.append(row)
         self._before.pop(row, None)
         self._set_uniques(row, None)

@@ -39,7 +39,9 @@ class Subscribers:
         names: wire.Names,
         publish_patience: float,
     ) -> None:
-        self._decoder = decoder
+        self._open = decoder.open
+        self._open_write = decoder.only(writes=True).open
+        self._open_read = decoder.only(writes=False).open
         self._unit_of_work = unit_of_work
         self._reader = reader
         self._publisher = publisher
@@ -50,7 +52,7 @@ class Subscribers:
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
-        envelopes = [self._decoder.open(delivery) for delivery in batch.deliveries]
+        envelopes = [self._open_write(delivery) for delivery in batch.deliveries]
         self.unkeyed += sum(opened.request is not None and opened.request.key is None for opened in envelopes)
         outcomes = await self._apply(batch, [opened.request for opened in envelopes if opened.request])
         await self._publish(_answered(envelopes, outcomes))
@@ -58,7 +60,7 @@ class Subscribers:
 
     async def read(self, batch: Batch) -> None:
         """Requests that only read. While the database is away they go back to their queue, and expire there."""
-        envelopes = [self._decoder.open(delivery) for delivery in batch.deliveries]
+        envelopes = [self._open_read(delivery) for delivery in batch.deliveries]
         try:
             outcomes = await self._reader.apply([opened.request for opened in envelopes if opened.request])
         except Unavailable as error:
@@ -68,7 +70,7 @@ class Subscribers:
 
     async def unrouted(self, batch: Batch) -> None:
         """Requests that nobody is bound for, and reads that waited too long."""
-        envelopes = [self._decoder.open(delivery) for delivery in batch.deliveries]
+        envelopes = [self._open(delivery) for delivery in batch.deliveries]
         expired = Outcome.of(DeadlineExceeded("The service could not read in time."))
         await self._publish([(opened, opened.outcome or expired) for opened in envelopes])
         await batch.ack()

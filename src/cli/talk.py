@@ -22,9 +22,7 @@ MessageId = Annotated[
     str | None,
     typer.Option("--id", help="The idempotency key. What is asked again under the same one is applied once."),
 ]
-PartitionKey = Annotated[
-    str | None, typer.Option(help="Requests of one key are applied in the order they were sent.")
-]
+PartitionKey = Annotated[str | None, typer.Option(help="Requests of one key are applied in the order they were sent.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait.", min=0.001)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Be answered as if it were done, and change nothing.")]
 Pattern = Annotated[str, typer.Argument(help="Which events: * is one word of the name, # is any number.")]
@@ -41,7 +39,7 @@ def call(
     timeout: Timeout = 30.0,
     dry_run: DryRun = False,
 ) -> None:
-    """Ask the service something, and print its answer.
+    r"""Ask the service something, and print its answer.
 
     Exit code 0: done. 1: the answer is a problem, or none came in time. 2: it could not be asked.
 
@@ -67,7 +65,7 @@ def send(
     partition_key: PartitionKey = None,
     timeout: Timeout = 30.0,
 ) -> None:
-    """Leave a request with the broker, wait for no answer, and print the request's message id.
+    r"""Leave a request with the broker, wait for no answer, and print the request's message id.
 
     \b
     uv run main.py send session.create '{"title": "Trains"}'
@@ -79,7 +77,7 @@ def send(
 
 
 def watch(context: typer.Context, pattern: Pattern = "#", *, as_json: AsJson = False) -> None:
-    """Print what happens, a line an event, until Ctrl-C.
+    r"""Print what happens, a line an event, until Ctrl-C.
 
     \b
     uv run main.py watch

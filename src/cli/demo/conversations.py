@@ -62,7 +62,7 @@ CONVERSATIONS = (
         (
             Question("My dough is flat after eight hours. What went wrong?", said="It is too cold: aim for 24 °C."),
             Question("Is rye flour better for the starter?", End.CANCELLED),
-            Question("How do I know that the starter is ready?", said="It doubles within four to six hours of feeding."),
+            Question("How do I know that the starter is ready?", said="It doubles within six hours of feeding."),
         ),
     ),
     Conversation(
