@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 from alembic import command
+from alembic.util import CommandError
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
 
@@ -203,6 +204,9 @@ def migrate(revision_: Annotated[str, typer.Argument(metavar="REVISION")] = "hea
     logs.configure(settings.log_level, settings.log_format)
     try:
         command.upgrade(revision.config(), revision_)
+    except CommandError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
     except (DBAPIError, OSError) as error:
         typer.echo(f"PostgreSQL at {settings.database.host}:{settings.database.port}: {describe(error)}", err=True)
         raise typer.Exit(1) from None

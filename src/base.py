@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import JSON as PlainJSON
 from sqlalchemy import Column, ColumnElement, DateTime, Enum, MetaData, Text, func, inspect
 from sqlalchemy.dialects.postgresql import JSONB
@@ -120,8 +120,8 @@ class Row(Schema):
 
     id: UUID
     version: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
 
 
 UNCHANGED: Any = None

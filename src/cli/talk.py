@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import pydantic_core
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from src import wire
 from src.cli import target
+from src.cli.output import Output
 from src.client import Client, Event, Options, Reply
 
 Operation = Annotated[str, typer.Argument(help="What is asked for: <entity>.<operation>.", show_default=False)]
@@ -51,7 +51,7 @@ def call(
     to, request = target.of(context), _parsed(body)
     options = Options(message_id=message_id, partition_key=partition_key, timeout=timeout, dry_run=dry_run)
     reply = target.run(to, _call(to, operation, request, options))
-    Console().print_json(reply.body.decode(), ensure_ascii=False)
+    Output().print_json(reply.body.decode(), ensure_ascii=False)
     if reply.content_type == wire.PROBLEM:
         raise typer.Exit(target.NO_ANSWER)
 
@@ -113,6 +113,7 @@ async def _watch(to: target.Target, pattern: str, show: Callable[[Event], None])
     async with Client(to.rabbitmq_url, to.service) as db:
         while True:
             async with db.events(pattern) as events:
+                typer.echo(f"watching {pattern} of {to.service}; Ctrl-C ends", err=True)
                 try:
                     async for event in events:
                         show(event)
@@ -139,5 +140,5 @@ def _print_line(event: Event) -> None:
     what = event.body.get("id") or event.body.get("detail") or ""
     version = "" if event.entity_version is None else f"v{event.entity_version}"
     line = f"[dim]{event.time or ''}[/]  [bold]{escape(event.name):<24}[/]  {escape(str(what))}  {version}"
-    Console(highlight=False).print(line.rstrip(), soft_wrap=True)
+    Output().print(line.rstrip(), soft_wrap=True)
     sys.stdout.flush()

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy import ForeignKey
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -53,7 +53,7 @@ class ReadSession(Row):
     title: str | None
     status: SessionStatus
     meta: JSON = Field(serialization_alias="metadata")
-    closed_at: datetime | None
+    closed_at: AwareDatetime | None
 
 
 entity = Entity(Session, create=CreateSession, update=UpdateSession, read=ReadSession)

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from src.cli import target
@@ -18,6 +17,7 @@ from src.cli.demo.checks import Check
 from src.cli.demo.play import Play
 from src.cli.demo.stage import Stage, StageError
 from src.cli.demo.witness import Witness
+from src.cli.output import Output
 from src.client import Client, NoReply
 from src.errors import Problem
 
@@ -33,9 +33,9 @@ def demo(context: typer.Context) -> None:
     \b
     uv run main.py demo
     """
-    console = Console(highlight=False)
+    output = Output()
     try:
-        results = target.run(target.of(context), _demo(target.of(context), console))
+        results = target.run(target.of(context), _demo(target.of(context), output))
     except (StageError, Problem) as error:
         target.end(f"The demo ended early: {error}", FAILED)
     except asyncio.CancelledError:  # by SIGTERM
@@ -44,59 +44,59 @@ def demo(context: typer.Context) -> None:
         raise typer.Exit(FAILED)
 
 
-async def _demo(to: target.Target, console: Console) -> list[Check]:
+async def _demo(to: target.Target, output: Output) -> list[Check]:
     task = asyncio.current_task()
     assert task  # noqa: S101 - we run in one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with stage.build(to) as built:
         try:
-            results = await _perform(built, console)
+            results = await _perform(built, output)
         except (StageError, Problem, NoReply):
-            _show_log(built, console)
+            _show_log(built, output)
             raise
-        console.print(_table(results))
+        output.print(_table(results))
         if not all(check.holds for check in results):
-            _show_log(built, console)
+            _show_log(built, output)
         return results
 
 
-async def _perform(built: Stage, console: Console) -> list[Check]:
-    console.print(f"[bold]Making the database[/] {stage.DATABASE}")
+async def _perform(built: Stage, output: Output) -> list[Check]:
+    output.print(f"[bold]Making the database[/] {stage.DATABASE}")
     await built.migrate()
     async with Client(built.target.rabbitmq_url, built.target.service) as db:
-        console.print(f"[bold]Starting the service[/] {built.target.service}, waiting until it answers")
+        output.print(f"[bold]Starting the service[/] {built.target.service}, waiting until it answers")
         await built.serve(db)
         async with db.events() as events:
-            witness = Witness(console)
+            witness = Witness(output)
             listening = asyncio.create_task(witness.listen(events))
             try:
-                results = await _play(built, db, witness, console)
+                results = await _play(built, db, witness, output)
             finally:
                 listening.cancel()
                 with suppress(asyncio.CancelledError):
                     await listening
-    console.print("[bold]Stopping the service[/] with SIGTERM")
+    output.print("[bold]Stopping the service[/] with SIGTERM")
     code = await built.stop()
     return [*results, checks.stopped(code, await built.waiting())]
 
 
-async def _play(built: Stage, db: Client, witness: Witness, console: Console) -> list[Check]:
+async def _play(built: Stage, db: Client, witness: Witness, output: Output) -> list[Check]:
     play, begun = Play(db), time.monotonic()
-    console.print("[bold]Playing the conversations[/]; what happens, as it is announced:")
+    output.print("[bold]Playing the conversations[/]; what happens, as it is announced:")
     await play.run()
     seconds = time.monotonic() - begun
     results = [await checks.told(play, witness)]
-    console.print(f"[bold]{len(play.asked)} writes[/] were answered within {seconds:.2f} s")
+    output.print(f"[bold]{len(play.asked)} writes[/] were answered within {seconds:.2f} s")
     found = await checks.rows(built)
     results += [*checks.stored(play, found), await checks.reads(play, db)]
     witness.shows = False
-    console.print("[bold]Sending everything once more[/], each request under its message_id")
+    output.print("[bold]Sending everything once more[/], each request under its message_id")
     results += await checks.repeated(play, db, witness, built)
     operation, body = checks.INVALID
-    console.print(f"[bold]Asking {operation} for what it cannot do[/]: {body}", soft_wrap=True)
+    output.print(f"[bold]Asking {operation} for what it cannot do[/]: {body}", soft_wrap=True)
     problem = await db.request(operation, body)
-    console.print_json(problem.body.decode())
-    return [*results, await checks.refused(problem, found, built)]
+    output.print_json(problem.body.decode())
+    return [*results, await checks.refused(problem, found, witness, built)]
 
 
 def _table(results: list[Check]) -> Table:
@@ -108,6 +108,6 @@ def _table(results: list[Check]) -> Table:
     return table
 
 
-def _show_log(built: Stage, console: Console) -> None:
-    console.print("[bold]The last lines of the service's log[/]")
-    console.print(built.last_lines(), markup=False, soft_wrap=True)
+def _show_log(built: Stage, output: Output) -> None:
+    output.print("[bold]The last lines of the service's log[/]")
+    output.print(built.last_lines(), markup=False, soft_wrap=True)

@@ -104,11 +104,15 @@ async def repeated(play: Play, db: Client, witness: Witness, stage: Stage) -> li
     ]
 
 
-async def refused(problem: Reply, before: Rows, stage: Stage) -> Check:
-    """What is invalid is answered with the problem, and leaves no row."""
+async def refused(problem: Reply, before: Rows, witness: Witness, stage: Stage) -> Check:
+    """What is invalid is answered with the problem, told of as failed, and leaves no row."""
+    failed = f"{INVALID[0]}.failed"
+    await witness.until(lambda: witness.heard(failed))
     changed = _different(before, await rows(stage))
-    holds = problem.content_type == wire.PROBLEM and problem.type == PREFIX + Invalid.name() and not changed
-    return Check("an invalid request is refused", holds, f"{problem.type}; {changed} rows differ")
+    is_problem = problem.content_type == wire.PROBLEM and problem.type == PREFIX + Invalid.name()
+    told_of = "told of" if witness.heard(failed) else "not told of"
+    facts = f"{problem.type}, {told_of} as {failed}; {changed} rows differ"
+    return Check("an invalid request is refused", is_problem and witness.heard(failed) and not changed, facts)
 
 
 def stopped(code: int | None, waiting: dict[str, int]) -> Check:

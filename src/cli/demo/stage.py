@@ -120,15 +120,15 @@ class Stage:
 async def build(target: Target) -> AsyncIterator[Stage]:
     """An empty database, and in the end nothing of what the demo left. Raises StageError."""
     url = urlsplit(target.database_url)._replace(path=f"/{DATABASE}").geturl()
-    async with AsyncExitStack() as at_the_end:
-        log = at_the_end.enter_context(tempfile.TemporaryFile("a+b"))
+    with tempfile.TemporaryFile("a+b") as log:
         stage = Stage(Target(target.rabbitmq_url, url, f"db-demo-{uuid.uuid4().hex[:8]}"), log)
-        await _drop_database(target)
-        at_the_end.push_async_callback(_drop_database, target)
-        await _maintain(target, f"CREATE DATABASE {DATABASE}")
-        at_the_end.push_async_callback(_delete_queues, stage)
-        at_the_end.push_async_callback(stage.stop)
-        yield stage
+        async with AsyncExitStack() as at_the_end:
+            await _drop_database(target)
+            at_the_end.push_async_callback(_drop_database, target)
+            await _maintain(target, f"CREATE DATABASE {DATABASE}")
+            at_the_end.push_async_callback(_delete_queues, stage)
+            at_the_end.push_async_callback(stage.stop)
+            yield stage
 
 
 async def _drop_database(target: Target) -> None:

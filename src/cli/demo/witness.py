@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.markup import escape
 
+from src.cli.output import Output
 from src.client import Event
 
 SECONDS = 10.0
@@ -16,7 +16,7 @@ SECONDS = 10.0
 
 @dataclass
 class Witness:
-    console: Console
+    output: Output
     shows: bool = True
     events: list[Event] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -37,6 +37,10 @@ class Witness:
                     self._news.clear()
                     await self._news.wait()
 
+    def heard(self, name: str) -> bool:
+        """Whether an event of this name has come."""
+        return any(event.name == name for event in self.events)
+
     def times(self) -> Counter[str | None]:
         """How often each event came, by its id."""
         return Counter(event.id for event in self.events)
@@ -45,4 +49,4 @@ class Witness:
         about = next((event.body[key] for key in ("username", "title", "text") if event.body.get(key)), "")
         version = f"v{event.entity_version}" if event.entity_version else ""
         line = f"  [cyan]{event.name:<20}[/] {version:<3} {escape(str(about))}"
-        self.console.print(line, soft_wrap=True)
+        self.output.print(line, soft_wrap=True)

@@ -1,0 +1,97 @@
+"""Settings: complete, bounded, secret, and clear about what is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import config
+
+ROOT = Path(__file__).parent.parent
+
+
+def _load(**settings: str) -> config.Settings:
+    return config.load(_env_file=None, **settings)
+
+
+def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in config.Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    lines = [line.removeprefix("# ") for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line]
+    named = {line.partition("=")[0] for line in lines if line.partition("=")[0].isupper()}
+    assert named == {name.upper() for name in config.Settings.model_fields}
+    assert config.load(_env_file=ROOT / ".env.example") == config.load(_env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "name"),
+    [
+        ("postgres://ada:p%40ss@host/db", {}, "db"),
+        ("postgresql://ada:p%40ss@host/db?sslmode=require", {"ssl": "require"}, "db"),
+        ("postgresql+asyncpg://ada:p%40ss@host/db?application_name=me", {}, "me"),
+    ],
+)
+def test_database_urls_of_every_form_work(url: str, query: dict[str, str], name: str) -> None:
+    settings = _load(database_url=url)
+    assert settings.database.drivername == "postgresql+asyncpg"
+    assert (settings.database.password, settings.database.host, settings.database.database) == ("p@ss", "host", "db")
+    assert (dict(settings.database.query), settings.application_name) == (query, name)
+
+
+@pytest.mark.parametrize("alias", ["DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"])
+def test_a_part_of_the_database_url_has_aliases(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv(alias, "shop")
+    monkeypatch.setenv("POSTGRES_USER", "ada")
+    settings = _load()
+    assert (settings.database.database, settings.database.username) == ("shop", "ada")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"DATABASE_PORT": "70000"}, "DATABASE_PORT: Input should be less than or equal to 65535"),
+        ({"DATABASE_URL": "mysql://root@host/db"}, "DATABASE_URL: names mysql; this service works with postgresql"),
+        ({"DATABASE_URL": "nonsense secret"}, "DATABASE_URL: is no URL"),
+        ({"DATABASE_URL": "postgresql://host/db?color=red"}, "DATABASE_URL: has parameters"),
+        ({"RABBITMQ_URL": "http://host"}, "RABBITMQ_URL: must begin with amqp:// or amqps://"),
+        ({"AMQP_URL": "http://host"}, "must begin with amqp:// or amqps://"),
+        ({"PREFETCH": "300"}, "PREFETCH must be at least twice BATCH_SIZE"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ({"INBOX_RETENTION": "0"}, "INBOX_RETENTION: "),
+        ({"SERVICE_NAME": "a b"}, "SERVICE_NAME: "),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(wrong: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(config.WrongSettings) as caught:
+        _load()
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "secret" not in str(caught.value)
+
+
+def test_wrong_settings_end_a_command_without_a_traceback() -> None:
+    program, wrong = [sys.executable, "main.py", "serve"], {"DATABASE_PORT": "x", "LOG_LEVEL": "loud"}
+    ended = subprocess.run(program, cwd=ROOT, env=os.environ | wrong, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == [
+        "Wrong settings",
+        "DATABASE_PORT",
+        "LOG_LEVEL",
+    ]
+
+
+def test_secrets_are_never_printed() -> None:
+    settings = _load(
+        database_url="postgresql://ada:hush@host/db", rabbitmq_url="amqp://ada:hush@host/", database_password="hush"
+    )
+    assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.database}"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        _load().prefetch = 1  # type: ignore[misc]
