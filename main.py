@@ -174,8 +174,11 @@ def _settings() -> config.Settings:
 
 def _target() -> Target:
     settings = _settings()
-    url = settings.database.set(drivername="postgresql").render_as_string(hide_password=False)
-    return Target(settings.rabbitmq_url.get_secret_value(), url, settings.service_name)
+    query = {"sslmode" if name == "ssl" else name: value for name, value in settings.database.query.items()}
+    url = settings.database.set(drivername="postgresql", query=query)
+    return Target(
+        settings.rabbitmq_url.get_secret_value(), url.render_as_string(hide_password=False), settings.service_name
+    )
 
 
 @app.callback()

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
+from urllib.parse import urlsplit
 
 import aio_pika
 import pydantic_core
@@ -116,6 +117,9 @@ class Client:
     """
 
     def __init__(self, url: str, service: str = "db", timeout: float = 30.0) -> None:
+        place = urlsplit(url)
+        if place.scheme not in {"amqp", "amqps"} or not place.hostname:  # else aio-pika would try it for ever
+            raise ValueError("the broker's URL must look like amqp://user:password@host/")
         self._url = url
         self._service = service
         self._names = wire.Names(service)

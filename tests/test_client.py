@@ -1,7 +1,6 @@
 """The client against a real broker, and a stand-in for the service that answers as each test wants it."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -20,11 +19,6 @@ from src.client import Client, NoReply, NoService
 type Answer = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 SOON = 10.0
-
-
-@pytest.fixture
-def rabbitmq_url() -> str:
-    return os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
 @dataclass
@@ -187,7 +181,7 @@ async def test_a_request_without_a_message_id_has_one_of_its_own(db: Client, sta
 
 @pytest.mark.parametrize("kind", errors.Problem.__subclasses__())
 async def test_a_problem_is_raised_as_its_class(db: Client, standin: StandIn, kind: type[errors.Problem]) -> None:
-    sent = kind("It is so.", errors=[{"pointer": "/id", "detail": "is taken"}])
+    sent = kind("It is so.", errors=[{"pointer": "/id", "message": "is taken"}])
     standin.answer = lambda message: standin.reply(message, sent.document(), wire.PROBLEM)
     with pytest.raises(kind) as raised:
         await db.call("user.create")
@@ -298,6 +292,13 @@ async def test_what_is_sent_is_persistent_and_wants_no_reply(db: Client, standin
     assert (message.message_id, message.body, message.reply_to) == (message_id, b'{"message":"hello"}', None)
     assert message.headers == {wire.PARTITION_KEY: "p"}
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+
+
+@pytest.mark.parametrize("url", ["localhost", "amqp://", "http://guest:secret@localhost/"])
+def test_what_is_no_url_of_a_broker_is_told_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="must look like amqp://") as raised:
+        Client(url)
+    assert "secret" not in str(raised.value)
 
 
 async def test_a_service_that_was_never_started_is_named(rabbitmq_url: str) -> None:

@@ -1,0 +1,200 @@
+"""The command line as its users see it: each test runs ``main.py``, most against the service in this process."""
+
+import asyncio
+import json
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from typer.testing import CliRunner
+from yarl import URL
+
+import config
+import main
+from src.cli import app
+from src.client import Client
+from tests import harness
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it complained of: a traceback has many."""
+        return self.err.splitlines()
+
+
+@asynccontextmanager
+async def started(settings: config.Settings, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "main.py", *command),
+        cwd=harness.ROOT,
+        env=harness.environment(settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(harness.DEADLINE):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def run(settings: config.Settings, *command: str, text: str = "") -> Ended:
+    async with started(settings, *command) as process:
+        out, err = await process.communicate(text.encode())
+        return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def alone(rabbitmq_url: str) -> config.Settings:
+    """Settings of a service that has never been started."""
+    return config.load(_env_file=None, rabbitmq_url=rabbitmq_url, service_name=f"test-{uuid.uuid4().hex[:12]}")
+
+
+def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
+    return config.load(_env_file=None, rabbitmq_url=str(url), service_name=settings.service_name)
+
+
+@pytest.mark.parametrize("command", ["", "call", "send", "watch", "demo", "serve", "migrate"])
+def test_each_command_explains_itself(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert shown.exit_code == 0, shown.output
+    if command in {"call", "send", "watch", "demo"}:
+        assert f"uv run main.py {command}" in shown.output
+
+
+@pytest.mark.parametrize("command", ["call", "send"])
+@pytest.mark.parametrize("body", ['{"username": ada}', "[1]", '"ada"', ""])
+def test_a_body_that_is_no_json_object_is_one_line_and_exit_code_2(
+    alone: config.Settings, command: str, body: str
+) -> None:
+    ended = CliRunner().invoke(app, [command, "user.create", "-"], input=body, env=harness.environment(alone))
+    assert (ended.exit_code, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1)
+    assert ended.stderr.startswith("BODY is ")
+
+
+@pytest.mark.parametrize("command", [("call", "user.count"), ("send", "user.create"), ("watch",)])
+async def test_a_service_that_was_never_started_is_one_line_and_exit_code_2(
+    alone: config.Settings, command: tuple[str, ...]
+) -> None:
+    ended = await run(alone, *command)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.lines == [f"no service named '{alone.service_name}' has been started on this broker"]
+
+
+async def test_a_broker_that_cannot_be_reached_is_one_line_and_exit_code_2(alone: config.Settings) -> None:
+    ended = await run(elsewhere(alone, URL("amqp://guest:secret@127.0.0.1:1/")), "call", "user.count")
+    assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+    assert "RabbitMQ at 127.0.0.1:1 cannot be reached" in ended.err
+    assert "secret" not in ended.err
+
+
+async def test_a_login_that_is_refused_is_one_line_and_exit_code_2(alone: config.Settings, rabbitmq_url: str) -> None:
+    ended = await run(elsewhere(alone, URL(rabbitmq_url).with_password("wrong")), "call", "user.count")
+    assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+    assert "refuses the login" in ended.err
+
+
+async def test_a_virtual_host_that_is_not_there_is_one_line_and_exit_code_2(
+    alone: config.Settings, rabbitmq_url: str
+) -> None:
+    ended = await run(elsewhere(alone, URL(rabbitmq_url).with_path("/nowhere")), "call", "user.count")
+    assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
+    assert "is there such a virtual host?" in ended.err
+
+
+async def test_no_answer_in_time_is_one_line_and_exit_code_1(alone: config.Settings) -> None:
+    async with harness.channel(alone.rabbitmq_url.get_secret_value()) as channel:
+        exchange = await channel.declare_exchange(harness.names(alone).requests, "topic")
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, "#")
+        ended = await run(alone, "call", "user.count", "--id", "the-key", "--timeout", "0.1")
+        await exchange.delete()
+    assert (ended.code, ended.out, len(ended.lines)) == (1, "", 1)
+    assert "user.count had no answer within 0.1 s" in ended.err
+    assert "the-key" in ended.err
+
+
+async def test_call_prints_the_answer(service: main.Service, settings: config.Settings) -> None:
+    ended = await run(settings, "call", "user.create", '{"username": "ödön"}', "--id", "once", "--partition-key", "p")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["username"] == "ödön"
+    assert "ödön" in ended.out
+    assert "\x1b" not in ended.out
+    again = await run(settings, "call", "user.create", "-", "--id", "once", text='{"username": "ödön"}')
+    assert again == ended
+
+
+async def test_call_prints_a_problem_and_ends_with_exit_code_1(
+    service: main.Service, settings: config.Settings
+) -> None:
+    ended = await run(settings, "call", "user.create", '{"username": 1}')
+    assert (ended.code, ended.err) == (1, "")
+    assert json.loads(ended.out)["type"] == "urn:db:problem:invalid"
+
+
+async def test_a_dry_run_is_answered_and_leaves_nothing(client: Client, settings: config.Settings) -> None:
+    ended = await run(settings, "call", "user.create", '{"username": "ada"}', "--dry-run")
+    assert (ended.code, json.loads(ended.out)["username"]) == (0, "ada")
+    assert await client.call("user.count") == {"count": 0}
+
+
+async def test_send_prints_the_message_id_of_what_is_applied_later(client: Client, settings: config.Settings) -> None:
+    async with client.events("user.created") as events, asyncio.timeout(harness.DEADLINE):
+        ended = await run(settings, "send", "user.create", '{"username": "ada"}')
+        event = await anext(events)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"{event.causation_id}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_watch_prints_a_line_an_event_until_it_is_told_to_end(
+    client: Client, settings: config.Settings, number: signal.Signals
+) -> None:
+    async with started(settings, "watch", "user.*") as watching:
+        assert watching.stdout
+        assert watching.stderr
+        assert b"Ctrl-C ends" in await watching.stderr.readline()
+        user = await client.call("user.create", {"username": "ada"})
+        line = (await watching.stdout.readline()).decode()
+        assert "\x1b" not in line
+        assert line.split()[1:] == ["user.created", user["id"], "v1"]
+        watching.send_signal(number)
+        out, err = await watching.communicate()
+    assert (watching.returncode, out, err) == (0, b"", b"")
+
+
+async def test_watch_prints_whole_events_as_json(client: Client, settings: config.Settings) -> None:
+    async with started(settings, "watch", "--json") as watching:
+        assert watching.stdout
+        assert watching.stderr
+        await watching.stderr.readline()
+        user = await client.call("user.create", {"username": "ada"}, message_id="m")
+        event = json.loads(await watching.stdout.readline())
+    assert (event["name"], event["causation_id"], event["entity_version"]) == ("user.created", "m", 1)
+    assert event["body"] == user
+
+
+async def test_watch_ends_when_nobody_reads_it(client: Client, settings: config.Settings) -> None:
+    async with started(settings, "watch") as watching:
+        assert watching.stdout
+        assert watching.stderr
+        await watching.stderr.readline()
+        watching.stdout._transport.close()  # type: ignore[attr-defined]
+        await client.call("user.create", {"username": "ada"})
+        assert await watching.wait() == 1
+        assert await watching.stderr.read() == b""
