@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10  # seconds
 HEARTBEAT = 10  # seconds
+RECONNECT_INTERVAL = 1  # seconds
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
 
 
@@ -41,7 +42,7 @@ class Broker(RabbitBroker):
             _with_heartbeat(url),
             client_properties=cast("Any", {"connection_name": f"{name} in"}),
             timeout=CONNECT_TIMEOUT,
-            reconnect_interval=1,
+            reconnect_interval=RECONNECT_INTERVAL,
             graceful_timeout=graceful_timeout,
             app_id=None,
             logger=None,
@@ -89,7 +90,7 @@ class Outbound:
             self._url,
             client_properties={"connection_name": self._name},
             timeout=CONNECT_TIMEOUT,
-            reconnect_interval=1,
+            reconnect_interval=RECONNECT_INTERVAL,
             connection_class=TolerantConnection,
         )
 
@@ -108,13 +109,23 @@ class Outbound:
 
 async def ready(connection: RobustConnection | None) -> aiormq.abc.AbstractConnection:
     """Wait until the connection is up and not blocked by an alarm of the broker."""
-    if connection is None:
-        raise ConnectionError("not connected yet")
-    await connection.connected.wait()
-    if connection.transport is None:
-        raise ConnectionError("the connection is closed")
-    await connection.transport.ready()
-    return connection.transport.connection
+    while connection is not None and not connection.is_closed:
+        await connection.connected.wait()
+        up = connection.transport and connection.transport.connection
+        if up and await _unblocked(up):
+            return up
+        await asyncio.sleep(RECONNECT_INTERVAL / 10)
+    raise ConnectionError("the connection is closed")
+
+
+async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
+    """Wait while it is blocked. One that dies blocked would never say that it is not."""
+    unblocked = asyncio.ensure_future(up.ready())
+    try:
+        await asyncio.wait({unblocked, up.closing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        unblocked.cancel()
+    return unblocked.done() and not up.is_closed
 
 
 async def open_channel(connection: RobustConnection | None) -> Channel:

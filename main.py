@@ -121,7 +121,7 @@ class Service:
 
     def _fail(self, error: BaseException) -> None:
         self.failure = self.failure or error
-        log.critical("ending: %s", error, exc_info=error)
+        log.critical("ending: %s", error, exc_info=None if isinstance(error, broker.Refused) else error)
         self.app.exit()
 
 

@@ -161,28 +161,41 @@ class BatchSubscriber(RabbitSubscriber):
         failures = 0
         while not self._stopping.is_set():
             try:
-                await self._prepare()
-                await self._consume()
+                await self._consume(await self._open())
                 failures = 0
             except (Pause, AMQPError, OSError) as reason:
                 failures += 1
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             await self._rest(PAUSES[min(failures, len(PAUSES) - 1)])
 
-    async def _consume(self) -> None:
-        channel = await self._open_channel()
-        self._window = window = Window(channel, self._limits, self._stopping)
+    async def _open(self) -> Window:
+        """A window on a channel of its own. Raises Pause where there is none to be had."""
         try:
+            await self._prepare()
+            channel = await self._open_channel()
+            window = Window(channel, self._limits, self._stopping)
             await channel.basic_qos(prefetch_count=self._limits.prefetch)
             await channel.basic_consume(self.queue.name, window.arrive)
-            self.consuming.set()
-            log.info("%s: consuming", self.queue.name)
+        except (AMQPError, OSError, RuntimeError) as error:
+            raise Pause(repr(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            raise Pause("the connection was closed") from None  # aiormq cancels those who wait on it
+        return window
+
+    async def _consume(self, window: Window) -> None:
+        self._window = window
+        self.consuming.set()
+        log.info("%s: consuming", self.queue.name)
+        try:
             while batch := await window.take():
                 await self.handler(batch)
         finally:
             self.consuming.clear()
             self._window = None
-            await _close(channel)
+            await _close(window.channel)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -192,8 +205,10 @@ class BatchSubscriber(RabbitSubscriber):
             return
 
     def _watch(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            self._on_failure(error)
+        """A loop that has ended without being asked to must not leave a process that looks alive."""
+        error = None if task.cancelled() else task.exception()
+        if error or not self._stopping.is_set():
+            self._on_failure(error or RuntimeError(f"{self.queue.name}: the loop has ended"))
 
 
 async def _close(channel: Channel) -> None:

@@ -64,6 +64,8 @@ class Database:
             ours = translate(error)
             if isinstance(ours, Unavailable):
                 await session.invalidate()  # a rollback would wait for a connection that may be dead
+            if ours is error:
+                raise
             raise ours from error
         finally:
             await session.close()
