@@ -94,9 +94,9 @@ class Outbound:
             connection_class=TolerantConnection,
         )
 
-    async def ready(self) -> None:
+    async def ready(self) -> aiormq.abc.AbstractConnection:
         """Wait until the connection is up and not blocked by an alarm of the broker."""
-        await ready(self._connection)
+        return await ready(self._connection)
 
     async def open_channel(self) -> Channel:
         """A plain channel on this connection, once that is up."""

@@ -90,7 +90,8 @@ async def count(session: AsyncSession, model: type[Base], where: Mapping[str, An
 
 async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> bool:
     """Whether any row has attributes that equal ``where``."""
-    return (await session.scalars(sa.select(sa.exists().where(*_equal(model, where))))).one()
+    found = sa.select(model.id).where(*_equal(model, where)).exists()
+    return (await session.scalars(sa.select(found))).one()
 
 
 def error(field: str, message: str) -> dict[str, str]:

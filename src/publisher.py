@@ -4,9 +4,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
 
+from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPChannelError, AMQPError, DeliveryError
 from pamqp.commands import Basic
 
 from src.envelope import Outgoing
@@ -18,6 +20,12 @@ CONFIRM_TIMEOUT = 10  # seconds
 PAUSE = (0.05, 2)  # seconds between two attempts: the first, the longest
 
 
+class _Result(Enum):
+    TAKEN = auto()
+    REFUSED = auto()  # returned, nacked, not confirmed in time, or its exchange is missing
+    LOST = auto()  # with the connection: nobody knows, and nobody is to blame
+
+
 class Publisher:
     """Publishes over a connection of its own, for a broker short of memory stops reading from those that publish.
 
@@ -25,7 +33,9 @@ class Publisher:
     exchange has its own: to publish to one that is missing closes the channel, and must not take others with it.
     """
 
-    def __init__(self, ready: Callable[[], Awaitable[object]], open_channel: Callable[[], Awaitable[Channel]]) -> None:
+    def __init__(
+        self, ready: Callable[[], Awaitable[AbstractConnection]], open_channel: Callable[[], Awaitable[Channel]]
+    ) -> None:
         self._ready = ready
         self._open_channel = open_channel
         self._channels: dict[str, Channel] = {}
@@ -34,32 +44,43 @@ class Publisher:
     async def publish(self, messages: Sequence[Outgoing], *, patience: float = 0) -> list[bool]:
         """Whether the broker has taken each message.
 
-        One that it refuses or does not confirm is published again for ``patience`` seconds. While the connection is
-        down or blocked this waits, and nothing counts.
+        One that it refuses is published again for ``patience`` seconds. While the connection is down or blocked this
+        waits, and what was lost with it is published again.
         """
-        taken = [False] * len(messages)
         loop, pause = asyncio.get_running_loop(), PAUSE[0]
-        while pending := [index for index, done in enumerate(taken) if not done]:
-            await self._ready()
+        results = [_Result.LOST] * len(messages)
+        while pending := [
+            index
+            for index, result in enumerate(results)
+            if result is _Result.LOST or (result is _Result.REFUSED and patience > 0)
+        ]:
+            connection = await self._ready()
             begun = loop.time()
-            results = await asyncio.gather(*(self._publish(messages[index]) for index in pending))
-            for index, done in zip(pending, results, strict=True):
-                taken[index] = done
-            if all(taken):
-                break
-            if await self._is_up():
-                patience -= loop.time() - begun + pause
-                if patience < 0:
-                    break
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, PAUSE[1])
-        return taken
+            attempt = await self._attempt(connection, [messages[index] for index in pending])
+            for index, result in zip(pending, attempt, strict=True):
+                results[index] = result
+            if failed := len(attempt) - attempt.count(_Result.TAKEN):
+                log.warning("%d of %d messages were refused or lost with the connection", failed, len(attempt))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, PAUSE[1])
+            if _Result.REFUSED in attempt:
+                patience -= loop.time() - begun
+        return [result is _Result.TAKEN for result in results]
 
-    async def _publish(self, message: Outgoing) -> bool:
+    async def _attempt(self, connection: AbstractConnection, messages: Sequence[Outgoing]) -> list[_Result]:
+        """Publish once; what still waits when the connection ends would wait for its timeout in vain."""
+        publishing = [asyncio.create_task(self._publish(message)) for message in messages]
+        done = asyncio.gather(*publishing, return_exceptions=True)
         try:
-            channel = self._channels.get(message.exchange)
-            if channel is None or channel.is_closed:
-                channel = await self._open(message.exchange)
+            await asyncio.wait({done, connection.closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in publishing:
+                task.cancel()
+        return [result if isinstance(result, _Result) else _Result.LOST for result in await done]
+
+    async def _publish(self, message: Outgoing) -> _Result:
+        try:
+            channel = await self._channel(message.exchange)
             confirmation = await channel.basic_publish(
                 message.body,
                 exchange=message.exchange,
@@ -69,27 +90,29 @@ class Publisher:
                 timeout=CONFIRM_TIMEOUT,
                 wait=False,
             )
-        except (AMQPError, OSError, RuntimeError) as error:  # returned, nacked, timed out, or the channel is gone
-            log.warning("exchange %r did not take a message: %s", message.exchange, type(error).__name__)
-            return False
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                raise
-            return False  # aiormq gives this to those who wait on a connection that it closes
-        return isinstance(confirmation, Basic.Ack)
-
-    async def _open(self, exchange: str) -> Channel:
-        async with self._opening:
-            channel = self._channels.get(exchange)
-            if channel is None or channel.is_closed:
-                channel = self._channels[exchange] = await self._open_channel()
-            return channel
+        except TimeoutError:
+            return _Result.REFUSED if await self._is_up() else _Result.LOST
+        except (DeliveryError, AMQPChannelError):
+            return _Result.REFUSED
+        except (AMQPError, OSError, RuntimeError):  # aiormq: RuntimeError of a channel that is closed
+            return _Result.LOST
+        return _Result.TAKEN if isinstance(confirmation, Basic.Ack) else _Result.REFUSED
 
     async def _is_up(self) -> bool:
+        """A blocked connection confirms nothing, and nobody has refused anything."""
         try:
             async with asyncio.timeout(0.1):
                 await self._ready()
         except TimeoutError:
             return False
         return True
+
+    async def _channel(self, exchange: str) -> Channel:
+        channel = self._channels.get(exchange)
+        if channel is not None and not channel.is_closed:
+            return channel
+        async with self._opening:
+            channel = self._channels.get(exchange)
+            if channel is None or channel.is_closed:
+                channel = self._channels[exchange] = await self._open_channel()
+            return channel

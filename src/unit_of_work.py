@@ -167,4 +167,6 @@ def _repeat(entry: inbox.Entry, request: Request) -> Outcome:
 
 
 def _rejection(request: Request, problem: Problem) -> Outcome:
+    if request.dry_run:
+        return Outcome.of(problem)  # nothing has happened, and nobody else hears of it
     return Outcome.of(problem, request.operation, str(getattr(request.data, "id", None) or ""))
