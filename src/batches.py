@@ -22,6 +22,7 @@ from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 log = logging.getLogger(__name__)
 
+OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
 CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
 PAUSES = (0.1, 0.5, 1, 2, 5)  # seconds before a lost channel is opened again, the last for ever
 
@@ -171,11 +172,12 @@ class BatchSubscriber(RabbitSubscriber):
     async def _open(self) -> Window:
         """A window on a channel of its own. Raises Pause where there is none to be had."""
         try:
-            await self._prepare()
-            channel = await self._open_channel()
-            window = Window(channel, self._limits, self._stopping)
-            await channel.basic_qos(prefetch_count=self._limits.prefetch)
-            await channel.basic_consume(self.queue.name, window.arrive)
+            async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
+                await self._prepare()
+                channel = await self._open_channel()
+                window = Window(channel, self._limits, self._stopping)
+                await channel.basic_qos(prefetch_count=self._limits.prefetch)
+                await channel.basic_consume(self.queue.name, window.arrive)
         except (AMQPError, OSError, RuntimeError) as error:
             raise Pause(repr(error)) from error
         except asyncio.CancelledError:

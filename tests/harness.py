@@ -4,17 +4,21 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from sqlalchemy import make_url
 
 import config
 import main
+from dev import database
 from src import wire
 from src.client import Client
 from src.entity import Entity
@@ -40,6 +44,30 @@ async def running(settings: config.Settings, entities: Iterable[Entity] | None =
         await service.app.stop()
     if service.failure:
         raise service.failure
+
+
+@contextlib.contextmanager
+def migrated(postgres_url: str) -> Iterator[str]:
+    """A migrated database that nobody connects to, to be cloned."""
+    with database.fresh(postgres_url, "db_template") as url:
+        migrate = [sys.executable, "main.py", "migrate"]
+        subprocess.run(migrate, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def isolated(
+    postgres_url: str, template: str, rabbitmq_url: str, **overrides: Any
+) -> AsyncIterator[config.Settings]:
+    """Settings for a database cloned from the template and a service name, both gone at the end."""
+    unique = uuid.uuid4().hex[:12]
+    await execute(postgres_url, f'CREATE DATABASE "db_test_{unique}" TEMPLATE "{make_url(template).database}"')
+    url = make_url(postgres_url).set(database=f"db_test_{unique}").render_as_string(hide_password=False)
+    given = {"database_url": url, "rabbitmq_url": rabbitmq_url, "service_name": f"test-{unique}", **overrides}
+    chosen = config.load(_env_file=None, **given)
+    yield chosen
+    await delete_topology(chosen)
+    await execute(postgres_url, f'DROP DATABASE "db_test_{unique}" WITH (FORCE)')
 
 
 @contextlib.asynccontextmanager
@@ -151,9 +179,7 @@ class Process:
         self._line = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *self._program, cwd=ROOT, env=self._environment, stderr=asyncio.subprocess.PIPE
-        )
+        self._process = await self._start()
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -192,6 +218,11 @@ class Process:
             code = await self._process.wait()
             await self._reading
         return code
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *self._program, cwd=ROOT, env=self._environment, stderr=asyncio.subprocess.PIPE
+        )
 
     async def _read(self) -> None:
         assert self._process
