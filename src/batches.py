@@ -174,10 +174,7 @@ class BatchSubscriber(RabbitSubscriber):
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
-                channel = await self._open_channel()
-                window = Window(channel, self._limits, self._stopping)
-                await channel.basic_qos(prefetch_count=self._limits.prefetch)
-                await channel.basic_consume(self.queue.name, window.arrive)
+                return await self._begin(await self._open_channel())
         except (AMQPError, OSError, RuntimeError) as error:
             raise Pause(repr(error)) from error
         except asyncio.CancelledError:
@@ -185,6 +182,15 @@ class BatchSubscriber(RabbitSubscriber):
             if task and task.cancelling():
                 raise
             raise Pause("the connection was closed") from None  # aiormq cancels those who wait on it
+
+    async def _begin(self, channel: Channel) -> Window:
+        window = Window(channel, self._limits, self._stopping)
+        try:
+            await channel.basic_qos(prefetch_count=self._limits.prefetch)
+            await channel.basic_consume(self.queue.name, window.arrive)
+        except BaseException:
+            await _close(channel)  # or what it may already hold would never come back
+            raise
         return window
 
     async def _consume(self, window: Window) -> None:
