@@ -39,6 +39,7 @@ LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a fram
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
+_CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
 _SUSPECT = re.compile(rb"\\u0000|[eE]\+?[0-9]{3}")  # may be what no database takes; worth a look
 
 
@@ -125,7 +126,9 @@ class Decoder:
             raise Malformed("The message has properties that are no valid AMQP.")
         if len(body) > self._max_body:
             raise TooLarge(f"The body has {len(body)} bytes; this service takes {self._max_body}.")
-        if properties.content_encoding or not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
+        if not _CHARSET.fullmatch(properties.content_encoding or "utf-8"):
+            raise UnsupportedEncoding
+        if not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
             raise UnsupportedEncoding
         if not isinstance(headers.get(wire.PARTITION_KEY, ""), str):
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")

@@ -69,7 +69,7 @@ class Malformed(Problem):
 
 
 class UnsupportedEncoding(Problem):
-    """The body must be plain application/json, without a content encoding."""
+    """The body must be plain application/json in UTF-8, not compressed."""
 
     status = 400
 

@@ -17,12 +17,13 @@ SOURCES = [*(ROOT / "src").rglob("*.py"), ROOT / "main.py", ROOT / "broker.py", 
 
 @pytest.mark.parametrize("source", [ROOT / "src/crud.py", *(ROOT / "src/models").glob("*.py")], ids=str)
 def test_crud_and_entities_never_commit(source: Path) -> None:
-    called = {node.func.attr for node in ast.walk(ast.parse(source.read_text())) if _is_method_call(node)}
-    assert not called & {"commit", "rollback", "begin", "begin_nested"}
+    assert not _methods(ast.parse(source.read_text())) & {"commit", "rollback", "begin", "begin_nested"}
 
 
-def _is_method_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+def _methods(tree: ast.AST) -> set[str]:
+    """The names of the methods that are called."""
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {call.attr for call in calls if isinstance(call, ast.Attribute)}
 
 
 @pytest.mark.parametrize("source", [path for path in SOURCES if path.name != "config.py"], ids=str)
