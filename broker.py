@@ -39,8 +39,7 @@ class Broker(RabbitBroker):
 
     def __init__(self, url: str, name: str, graceful_timeout: float) -> None:
         super().__init__(
-            _with_heartbeat(url),
-            client_properties=cast("Any", {"connection_name": f"{name} in"}),
+            _named(url, f"{name} in"),
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=RECONNECT_INTERVAL,
             graceful_timeout=graceful_timeout,
@@ -80,15 +79,13 @@ class Outbound:
     """The connection that replies, events and dead letters go out by."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._url = _with_heartbeat(url)
-        self._name = f"{name} out"
+        self._url = _named(url, f"{name} out")
         self._connection: RobustConnection | None = None
 
     async def connect(self) -> None:
         """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
         self._connection = await connect_robust(
             self._url,
-            client_properties={"connection_name": self._name},
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=RECONNECT_INTERVAL,
             connection_class=TolerantConnection,
@@ -139,7 +136,7 @@ async def wait_until_up(url: str) -> None:
     pause = 0.5
     while True:
         try:
-            connection = await asyncio.wait_for(aiormq.connect(_with_heartbeat(url)), CONNECT_TIMEOUT)
+            connection = await asyncio.wait_for(aiormq.connect(_named(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
             raise Refused(f"RabbitMQ at {_place(url)} refuses the login: {error}") from error
         except (AMQPError, OSError) as error:
@@ -220,9 +217,10 @@ class Topology:
                 await channel.exchange_unbind(names.writes, names.requests, operation.key)
 
 
-def _with_heartbeat(url: str) -> str:
+def _named(url: str, name: str) -> str:
+    """With the name that the broker lists the connection under, and a heartbeat; aiormq reads both from the query."""
     parsed = URL(url)
-    return url if "heartbeat" in parsed.query else str(parsed.update_query(heartbeat=HEARTBEAT))
+    return str(parsed.update_query({"heartbeat": str(HEARTBEAT), "name": name} | dict(parsed.query)))
 
 
 def _place(url: str) -> str:
