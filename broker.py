@@ -8,7 +8,14 @@ from typing import Any, cast
 import aiormq
 from aio_pika import RobustConnection, connect_robust
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPError, AuthenticationError, ChannelPreconditionFailed, ProbableAuthenticationError
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelPreconditionFailed,
+    ConnectionCommandInvalid,
+    ProbableAuthenticationError,
+)
 from faststream.middlewares import AckPolicy
 from faststream.rabbit import RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.broker.registrator import RabbitRegistrator
@@ -117,11 +124,12 @@ async def ready(connection: RobustConnection | None) -> aiormq.abc.AbstractConne
 
 async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
     """Wait while it is blocked. One that dies blocked would never say that it is not."""
-    unblocked = asyncio.ensure_future(up.ready())
+    unblocked, closing = asyncio.ensure_future(up.ready()), up.closing
     try:
-        await asyncio.wait({unblocked, up.closing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         unblocked.cancel()
+        closing.cancel()  # an observer of our own, and one more each time
     return unblocked.done() and not up.is_closed
 
 
@@ -163,6 +171,13 @@ class Topology:
             await self._declare_exchanges(channel)
             await self._declare_queues(channel)
             await self._bind(channel)
+        except ConnectionCommandInvalid as error:
+            raise Refused(
+                "WRITE_PARTITIONS above 1 needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange: enable it with "
+                "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange."
+            ) from error
+        except ChannelAccessRefused as error:
+            raise Refused(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
         except ChannelPreconditionFailed as error:
             raise Refused(
                 f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it, "
@@ -206,6 +221,8 @@ class Topology:
         if self._partitions > 1:
             for number in range(self._partitions):
                 await channel.queue_bind(names.partition(number), names.writes, "1")  # its weight
+            for number in range(self._partitions, wire.MOST_PARTITIONS):
+                await channel.queue_unbind(names.partition(number), names.writes, "1")  # there were more of them once
         for operation in self._operations:
             if not operation.writes:
                 await channel.queue_bind(names.reads, names.requests, operation.key)

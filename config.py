@@ -10,6 +10,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from yarl import URL as PlainURL
 
+from src import wire
+
 DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -48,7 +50,7 @@ class Settings(BaseSettings):
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias=AliasChoices("RABBITMQ_URL", "AMQP_URL")
     )
     service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
-    write_partitions: Annotated[int, Field(ge=1, le=64)] = 1
+    write_partitions: Annotated[int, Field(ge=1, le=wire.MOST_PARTITIONS)] = 1
     prefetch: Annotated[int, Field(ge=2, le=20000)] = 400
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200
     max_body: Bytes = 1024 * 1024
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
     def _fill_batches(self) -> Self:
         if self.prefetch < 2 * self.batch_size:
             raise ValueError("PREFETCH must be at least twice BATCH_SIZE, or batches would half fill")
+        if self.database_pool_size + self.database_max_overflow < self.write_partitions + 3:
+            raise ValueError("DATABASE_POOL_SIZE + DATABASE_MAX_OVERFLOW must be at least WRITE_PARTITIONS + 3")
         return self
 
     @cached_property
@@ -142,6 +146,6 @@ def load(**overrides: Any) -> Settings:
 
 
 def _line(entry: Any) -> str:
-    name = "".join(str(entry["loc"][0]).upper() if entry["loc"] else "")
+    name = str(entry["loc"][0]).upper() if entry["loc"] else ""
     message = entry["msg"].removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

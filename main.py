@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated
 
 import typer
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 import broker
 import config
 from src import logs, models, retention, revision, wire
-from src.batches import BatchSubscriber, Limits, Pause
+from src.batches import BatchSubscriber, Handler, Limits, Pause
 from src.cli import Target, app
 from src.database import Database, describe, sqlstate
 from src.entity import Entity
@@ -65,6 +65,7 @@ class Service:
             settings.publish_patience,
         )
         self._batches: list[BatchSubscriber] = []
+        self._purging: asyncio.Task[None] | None = None
         self._subscribe(names)
         self.app = FastStream(
             self._inbound,
@@ -81,25 +82,26 @@ class Service:
 
     def _subscribe(self, names: wire.Names) -> None:
         settings = self.settings
-        options = {
-            "limits": Limits(prefetch=settings.prefetch, requests=settings.batch_size),
-            "prepare": self._prepare,
-            "on_failure": self._fail,
-        }
-        handlers = {names.partition(number): self.subscribers.write for number in range(settings.write_partitions)}
-        handlers |= {names.reads: self.subscribers.read, names.unrouted: self.subscribers.unrouted}
-        for queue, handler in handlers.items():
-            subscriber = self._inbound.batches(queue, **options)
-            subscriber(handler)
-            self._batches.append(subscriber)
+        writes = Limits(prefetch=settings.prefetch, requests=settings.batch_size)
+        reads = Limits(prefetch=settings.batch_size, requests=settings.batch_size)  # what waits here cannot expire
+        for number in range(settings.write_partitions):
+            self._consume(names.partition(number), self.subscribers.write, writes, self._prepare)
+        self._consume(names.reads, self.subscribers.read, reads, self._prepare)
+        self._consume(names.unrouted, self.subscribers.unrouted, reads, self._declare)  # needs no database
+
+    def _consume(self, queue: str, handler: Handler, limits: Limits, prepare: Callable[[], Awaitable[None]]) -> None:
+        subscriber = self._inbound.batches(queue, limits=limits, prepare=prepare, on_failure=self._fail)
+        subscriber(handler)
+        self._batches.append(subscriber)
 
     async def _start(self) -> None:
         await self._outbound.connect()
         self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
     async def _purge_no_more(self) -> None:
-        self._purging.cancel()
-        await asyncio.gather(self._purging, return_exceptions=True)
+        if self._purging:
+            self._purging.cancel()
+            await asyncio.gather(self._purging, return_exceptions=True)
 
     async def _close(self) -> None:
         await self._outbound.close()
@@ -113,6 +115,9 @@ class Service:
             await self.database.probe()
         except Unavailable as error:
             raise Pause(str(error)) from error
+        await self._declare()
+
+    async def _declare(self) -> None:
         channel = await self._inbound.open_channel()
         try:
             await self._topology.declare(channel)

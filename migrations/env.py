@@ -1,9 +1,11 @@
 """Where Alembic meets the models: every entity is imported first, and two upgrades at once do not race."""
 
 import asyncio
+from typing import Literal
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -16,11 +18,26 @@ models.entities()
 metadata = inbox.table.metadata  # that of every entity, and of the table that is none
 
 
+def render(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
+    """A JSON column is written in SQLAlchemy's own words: a migration must not change with our code."""
+    if kind != "type" or not isinstance(item, sa.JSON):
+        return False
+    autogen.imports.add("from sqlalchemy.dialects import postgresql")
+    none = "none_as_null=True"
+    return f"sa.JSON({none}).with_variant(postgresql.JSONB({none}), 'postgresql')"
+
+
 def run(connection: sa.Connection) -> None:
     """Migrate on this connection, alone."""
     connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
     connection.commit()
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_type=True,
+        compare_server_default=True,
+        render_item=render,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

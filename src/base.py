@@ -1,5 +1,6 @@
 """What every table and every schema has: a UUIDv7 id, timestamps, a version, names of constraints, strictness."""
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,20 @@ class _Clock:
 now = _Clock()
 
 
+def same(one: object, other: object) -> bool:
+    """Equal, and in JSON too: to Python ``{"a": 1}``, ``{"a": True}`` and ``{"a": 1.0}`` are the same."""
+    if not isinstance(one, (dict, list)) or one != other:
+        return one == other
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+class ExactJSON(PlainJSON):
+    """A JSON column that tells ``true`` from ``1``, also when SQLAlchemy asks what has changed."""
+
+    def compare_values(self, x: object, y: object) -> bool:
+        return same(x, y)
+
+
 class Base(DeclarativeBase):
     """A table with an id. The client may choose it (any UUID); where it does not, it is a UUIDv7 made here.
 
@@ -56,7 +71,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text(),
         datetime: DateTime(timezone=True),
-        JSON: PlainJSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
+        JSON: ExactJSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
         PythonEnum: Enum(
             PythonEnum, native_enum=False, length=20, values_callable=lambda kind: [m.value for m in kind]
         ),

@@ -162,12 +162,18 @@ class BatchSubscriber(RabbitSubscriber):
         failures = 0
         while not self._stopping.is_set():
             try:
-                await self._consume(await self._open())
+                window = await self._open()
                 failures = 0
+                await self._consume(window)
             except (Pause, AMQPError, OSError) as reason:
                 failures += 1
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
-            await self._rest(PAUSES[min(failures, len(PAUSES) - 1)])
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task and task.cancelling():
+                    raise
+                failures += 1  # aiormq cancels those who wait on a connection that it closes
+            await wait(self._stopping, PAUSES[min(failures, len(PAUSES) - 1)])
 
     async def _open(self) -> Window:
         """A window on a channel of its own. Raises Pause where there is none to be had."""
@@ -177,11 +183,6 @@ class BatchSubscriber(RabbitSubscriber):
                 return await self._begin(await self._open_channel())
         except (AMQPError, OSError, RuntimeError) as error:
             raise Pause(repr(error)) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                raise
-            raise Pause("the connection was closed") from None  # aiormq cancels those who wait on it
 
     async def _begin(self, channel: Channel) -> Window:
         window = Window(channel, self._limits, self._stopping)
@@ -205,18 +206,20 @@ class BatchSubscriber(RabbitSubscriber):
             self._window = None
             await _close(window.channel)
 
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A loop that has ended without being asked to must not leave a process that looks alive."""
         error = None if task.cancelled() else task.exception()
         if error or not self._stopping.is_set():
             self._on_failure(error or RuntimeError(f"{self.queue.name}: the loop has ended"))
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, and not longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 async def _close(channel: Channel) -> None:

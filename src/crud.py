@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import rows
-from src.base import Base, columns
+from src.base import Base, columns, same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 
 
@@ -53,7 +53,7 @@ async def update[M: Base](
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
     row = await get(session, model, row_id, version)
-    changes = {name: value for name, value in changes.items() if getattr(row, name) != value}
+    changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
     if await _check_uniques(session, row, changes):
         await session.flush()  # what frees the value must be written before what takes it

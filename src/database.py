@@ -16,9 +16,25 @@ from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavai
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 TRANSIENT = ("40P01", "40001", "55P03")  # deadlock, serialization failure, lock timeout
-UNAVAILABLE = ("08", "57P0", "53", "25006")  # connection, shutdown, resources, read-only of a sudden
+UNAVAILABLE = (
+    "08",  # connection
+    "25006",  # read-only of a sudden
+    "25P03",  # idle in transaction for too long: we were stopped
+    "28",  # the login is refused
+    "3D000",  # there is no such database
+    "53",  # resources
+    "57P0",  # shutdown
+    "58",  # the server's own system
+)
 DATA = "22"
-PROBLEMS: dict[str, type[Problem]] = {"23505": Conflict, "23503": ForeignKey, "23502": Invalid, "23514": Invalid}
+PROBLEMS: dict[str, type[Problem]] = {
+    "23001": ForeignKey,
+    "23502": Invalid,
+    "23503": ForeignKey,
+    "23505": Conflict,
+    "23514": Invalid,
+    "23P01": Conflict,
+}
 
 COMMAND_TIMEOUT = 60  # seconds: a connection that says nothing for longer is dead
 SERVER_SETTINGS = {  # milliseconds; the server ends what the client has forgotten
@@ -64,6 +80,8 @@ class Database:
             ours = translate(error)
             if isinstance(ours, Unavailable):
                 await session.invalidate()  # a rollback would wait for a connection that may be dead
+            if isinstance(error, TimeoutError):  # so may be every other one
+                await self._engine.dispose(close=False)
             if ours is error:
                 raise
             raise ours from error

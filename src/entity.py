@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud, rows
 from src.base import Base, Schema, columns
+from src.errors import ResultTooLarge
 
 type Handler = Callable[[AsyncSession, Any], Awaitable[Any]]
 type Decorator = Callable[[Handler], Handler]
@@ -126,9 +127,12 @@ class Entity:
         """Every operation of the entity."""
         return [*self._writes(), *self._reads(), *self.own]
 
-    def answer(self, result: Any) -> bytes:
-        """What a handler returned, as JSON: rows as the Read schema has them."""
-        return pydantic_core.to_json(self._readable(result), by_alias=True)
+    def answer(self, result: Any, limit: int) -> bytes:
+        """What a handler returned, as JSON: rows as the Read schema has them. Raises ResultTooLarge, in bytes."""
+        body = pydantic_core.to_json(self._readable(result), by_alias=True)
+        if len(body) > limit:
+            raise ResultTooLarge
+        return body
 
     def _readable(self, result: Any) -> Any:
         match result:

@@ -74,6 +74,17 @@ class Envelope:
         return self.properties.correlation_id or self.properties.message_id or None
 
     @property
+    def unkeyed(self) -> bool:
+        """It is applied at least once, for nothing says which other is the same."""
+        return self.request is not None and self.request.key is None and not self.request.dry_run
+
+    @property
+    def expired(self) -> bool:
+        """It is here because it waited too long where it was."""
+        deaths = (self.properties.headers or {}).get("x-death")
+        return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
+
+    @property
     def traceparent(self) -> str | None:
         value = (self.properties.headers or {}).get(wire.TRACEPARENT)
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
@@ -112,9 +123,7 @@ class Decoder:
         except Problem as problem:
             return replace(envelope, outcome=Outcome.of(problem, operation))
         except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
-            internal = Internal()
-            internal.__cause__ = bug
-            return replace(envelope, outcome=Outcome.of(internal, operation))
+            return replace(envelope, outcome=Outcome.of(Internal.because(bug), operation))
 
     def _request(self, envelope: Envelope) -> Request:
         operation = envelope.operation
@@ -235,13 +244,15 @@ def reply(envelope: Envelope, outcome: Outcome) -> Outgoing:
 
 
 def events(envelope: Envelope, outcome: Outcome, names: wire.Names) -> list[Outgoing]:
-    """What happened, each under an id that is the same however often it is published."""
+    """What happened, each under an id that is the same however often it is published. A rehearsal is no event."""
+    if (envelope.properties.headers or {}).get(wire.DRY_RUN):
+        return []
     return [_event(envelope, event, index, names) for index, event in enumerate(outcome.events)]
 
 
 def _event(envelope: Envelope, event: Event, index: int, names: wire.Names) -> Outgoing:
     message_id = envelope.properties.message_id
-    origin = f"{envelope.sender}\0{message_id}\0{index}\0{event.name}"
+    origin = f"{envelope.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
     event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
     headers = {
         f"{wire.CLOUD_EVENT}id": event_id,

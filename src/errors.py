@@ -160,6 +160,13 @@ class Internal(Problem):
     status = 500
     retryable = True
 
+    @classmethod
+    def because(cls, error: BaseException) -> "Internal":
+        """This problem, with the exception that only operators are told of."""
+        problem = cls()
+        problem.__cause__ = error
+        return problem
+
 
 class Transient(Exception):
     """The database asked to run the transaction again (a deadlock, a serialization failure, a lock timeout)."""

@@ -24,6 +24,11 @@ _FRAME = struct.Struct(">BHI")  # type, channel, size of the payload
 _PROPERTIES = Basic.Properties.__slots__
 _FLAGS = Basic.Properties.flags
 _KINDS = {name: Basic.Properties.amqp_type(name) for name in _PROPERTIES}
+_LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up to the last string, None a short string
+    b"\0\x3c\0\x3c": (None, 9, None, None),  # Basic.Deliver: consumer tag; delivery tag, redelivered; exchange; key
+    b"\0\x3c\0\x32": (2, None, None, None),  # Basic.Return: reply code; reply text; exchange; key
+    b"\0\x3c\0\x47": (9, None, None),  # Basic.GetOk: delivery tag, redelivered; exchange; key
+}
 _CHECKED = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
 _PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _CHECKED)
 
@@ -107,6 +112,24 @@ def _decodes(name: str, piece: bytes) -> bool:
             return True
 
 
+def tolerable_method(payload: bytes) -> bytes:
+    """The payload of a method frame. A routing key that is not UTF-8 (RabbitMQ takes some) is written in escapes."""
+    layout = _LAYOUTS.get(payload[:4])
+    if layout is None:
+        return payload
+    pieces, offset = [payload[:4]], 4
+    for size in layout:
+        if size is None:
+            text = payload[offset + 1 : offset + 1 + payload[offset]]
+            offset += 1 + len(text)
+            sound = text if text.isascii() else text.decode(errors="backslashreplace").encode()[:255]
+            pieces.append(len(sound).to_bytes() + sound)
+        else:
+            pieces.append(payload[offset : offset + size])
+            offset += size
+    return b"".join(pieces) + payload[offset:]
+
+
 class TolerantReader:
     """The ``StreamReader`` that aiormq reads frames from: seven bytes of frame header, then the payload and its end."""
 
@@ -133,11 +156,15 @@ class TolerantReader:
     async def _begin_frame(self) -> bytes:
         head = await self._reader.readexactly(_FRAME.size)
         kind, channel, size = _FRAME.unpack(head)
-        if kind != constants.FRAME_HEADER:
+        check = _CHECKS.get(kind)
+        if check is None or head.startswith(constants.AMQP):
             self._coming = size + 1
             return head
-        payload = tolerable((await self._reader.readexactly(size + 1))[:-1])
+        payload = check((await self._reader.readexactly(size + 1))[:-1])
         return _FRAME.pack(kind, channel, len(payload)) + payload + constants.FRAME_END_CHAR
+
+
+_CHECKS = {constants.FRAME_METHOD: tolerable_method, constants.FRAME_HEADER: tolerable}
 
 
 class TolerantTransport(aiormq.connection.TransportFactory):

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum
 
 import pydantic_core
 
@@ -47,9 +47,9 @@ class Event:
 class State(Enum):
     """What became of a request, and so what is done about it (``subscribers.py`` maps each to its action)."""
 
-    SERVED = auto()
-    REJECTED = auto()  # the request's fault
-    FAILED = auto()  # the service's fault
+    SERVED = 1  # the numbers are stored
+    REJECTED = 2  # the request's fault
+    FAILED = 3  # the service's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,16 @@ class Outcome:
         """The answer that tells a requester what went wrong; the final refusal of a write is an event as well."""
         document = problem.document()
         body = pydantic_core.to_json(document)
-        failed = operation and operation.writes and not problem.retryable
+        events: tuple[Event, ...] = ()
+        if operation and operation.writes and not problem.retryable:
+            events = (Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),)
         return cls(
             state=State.FAILED if isinstance(problem, Internal) else State.REJECTED,
             type=document["type"],
             body=body,
             content_type=wire.PROBLEM,
             final=not problem.retryable,
-            events=(Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),)
-            if operation and failed
-            else (),
+            events=events,
             error=problem.__cause__ or problem,
         )
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 FOREVER = math.inf
 CONFIRM_TIMEOUT = 10  # seconds
+ROUND_TRIP = 5  # seconds that a broker may take to answer
 PAUSE = (0.05, 2)  # seconds between two attempts: the first, the longest
 
 
@@ -70,10 +71,11 @@ class Publisher:
     async def _attempt(self, connection: AbstractConnection, messages: Sequence[Outgoing]) -> list[_Result]:
         """Publish once; what still waits when the connection ends would wait for its timeout in vain."""
         publishing = [asyncio.create_task(self._publish(message)) for message in messages]
-        done = asyncio.gather(*publishing, return_exceptions=True)
+        done, closing = asyncio.gather(*publishing, return_exceptions=True), connection.closing
         try:
-            await asyncio.wait({done, connection.closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({done, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            closing.cancel()  # an observer of our own
             for task in publishing:
                 task.cancel()
         return [result if isinstance(result, _Result) else _Result.LOST for result in await done]
@@ -99,11 +101,12 @@ class Publisher:
         return _Result.TAKEN if isinstance(confirmation, Basic.Ack) else _Result.REFUSED
 
     async def _is_up(self) -> bool:
-        """A blocked connection confirms nothing, and nobody has refused anything."""
+        """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
         try:
-            async with asyncio.timeout(0.1):
-                await self._ready()
-        except TimeoutError:
+            async with asyncio.timeout(ROUND_TRIP):
+                channel = await self._open_channel()
+                await channel.close()
+        except (AMQPError, OSError, RuntimeError):
             return False
         return True
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from src import rows
 from src.base import now
 from src.database import Database
-from src.errors import DeadlineExceeded, Internal, Problem, ResultTooLarge, Transient, Unavailable
+from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
 from src.messages import Outcome, Request, State
 
 
@@ -37,12 +37,10 @@ class Reader:
             raise
         except Transient as error:
             raise Unavailable(str(error)) from error
-        except Exception as error:  # a bug in one of them: each is asked alone
+        except Exception as error:  # of one of them: each is asked alone
             if len(requests) > 1:
                 return [outcome for request in requests for outcome in await self._read([request])]
-            internal = error if isinstance(error, Problem) else Internal()
-            internal.__cause__ = error
-            return [Outcome.of(internal)]
+            return [Outcome.of(error if isinstance(error, Problem) else Internal.because(error))]
 
     async def _transact(self, requests: Sequence[Request]) -> list[Outcome]:
         if not requests:
@@ -63,7 +61,5 @@ class Reader:
             return outcomes
 
     def _outcome(self, request: Request, result: object) -> Outcome:
-        body = request.operation.entity.answer(result)
-        if len(body) > self._max_answer:
-            raise ResultTooLarge
+        body = request.operation.entity.answer(result, self._max_answer)
         return Outcome(State.SERVED, request.operation.key, body)

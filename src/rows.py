@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Table, UniqueConstraint, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, Timestamped, Versioned, columns, now
+from src.base import Base, Timestamped, Versioned, columns, now, same
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Rows:
 
     async def end(self) -> None:
         """A request ends: count the version of what it changed; flush where a unique value was changed."""
-        flush = False
+        renamed: list[Base] = []
         for row, before in self._before.items():
             changes = self._changes(row)
             if not changes or row in self._added:
@@ -155,10 +155,12 @@ class Rows:
             if isinstance(row, Timestamped):
                 row.updated_at = now()
             if any(changes.intersection(unique) for unique in keys(type(row)).uniques):
-                flush = True
-                self._set_uniques(row, None, before)
-                self._set_uniques(row, row.id)
-        if flush:
+                renamed.append(row)
+        for row in renamed:
+            self._set_uniques(row, None, self._before[row])
+        for row in renamed:
+            self._set_uniques(row, row.id)
+        if renamed:
             await self._session.flush()
 
     def forget(self) -> None:
@@ -174,7 +176,7 @@ class Rows:
 
     def _changes(self, row: Base) -> set[str]:
         before = self._before[row]
-        return {name for name, value in before.items() if row.__dict__[name] != value}
+        return {name for name, value in before.items() if not same(row.__dict__[name], value)}
 
     def _set_uniques(self, row: Base, owner: UUID | None, values: dict[str, Any] | None = None) -> None:
         values = values or row.__dict__
@@ -189,9 +191,8 @@ class Rows:
                 self._before.pop(child, None)
                 del self._by_id[model, child.id]
                 self._changeable.discard((model, child.id))
-                for names in keys(model).uniques:
-                    self._by_unique.pop((model, names, tuple(getattr(child, n) for n in names)), None)
                 self._forget_children(child)
+            self._by_unique = {key: found for key, found in self._by_unique.items() if key[0] is not model}
 
     async def _load(self, model: type[Base], ids: set[UUID], *, change: bool) -> None:
         if not ids:

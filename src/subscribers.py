@@ -12,9 +12,9 @@ import traceback
 from collections.abc import Sequence
 
 from src import database, envelope, wire
-from src.batches import Batch, Pause
+from src.batches import Batch, Pause, wait
 from src.envelope import Decoder, Envelope, Outgoing
-from src.errors import DeadlineExceeded, Unavailable
+from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
 from src.messages import Outcome, Request, State
 from src.publisher import FOREVER, Publisher
 from src.reader import Reader
@@ -53,7 +53,7 @@ class Subscribers:
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
         envelopes = [self._open_write(delivery) for delivery in batch.deliveries]
-        self.unkeyed += sum(opened.request is not None and opened.request.key is None for opened in envelopes)
+        self.unkeyed += sum(opened.unkeyed for opened in envelopes)
         outcomes = await self._apply(batch, [opened.request for opened in envelopes if opened.request])
         await self._publish(_answered(envelopes, outcomes))
         await batch.ack()
@@ -72,7 +72,10 @@ class Subscribers:
         """Requests that nobody is bound for, and reads that waited too long."""
         envelopes = [self._open(delivery) for delivery in batch.deliveries]
         expired = Outcome.of(DeadlineExceeded("The service could not read in time."))
-        await self._publish([(opened, opened.outcome or expired) for opened in envelopes])
+        unbound = Outcome.of(UnknownOperation())
+        await self._publish(
+            [(opened, opened.outcome or (expired if opened.expired else unbound)) for opened in envelopes]
+        )
         await batch.ack()
 
     async def _apply(self, batch: Batch, requests: Sequence[Request]) -> list[Outcome]:
@@ -80,13 +83,15 @@ class Subscribers:
         loop, pause = asyncio.get_running_loop(), 0.05
         give_up = loop.time() + OUTAGE_PATIENCE
         while True:
+            if batch.channel.is_closed:
+                raise Pause("the channel is closed, and its requests come again")
             try:
                 return await self._unit_of_work.apply(requests)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(requests), error)
             while True:
                 pause = min(pause * 2, LONGEST_PAUSE)
-                await _wait(batch.stopping, pause * random.uniform(0.5, 1))
+                await wait(batch.stopping, pause * random.uniform(0.5, 1))
                 if batch.stopping.is_set() or loop.time() > give_up:
                     raise Pause("the database does not answer")
                 try:
@@ -155,11 +160,3 @@ def _place(error: BaseException | None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
     return f"{type(error).__name__}{where}"
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -6,19 +6,31 @@ as a whole is run again in halves, each under a savepoint, until the request at 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import inbox, rows
 from src.base import Base, Timestamped, now
-from src.database import Database, translate
-from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, ResultTooLarge, Transient, Unavailable
+from src.database import Database, describe, translate
+from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
 from src.messages import Event, Outcome, Request, State, timestamp
 
 ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the infrastructure's fault
 JITTER = 0.05  # seconds, times the attempt
+
+
+@contextmanager
+def _nobodys_fault() -> Iterator[None]:
+    """What fails here is no request's doing: to look for a culprit would be in vain."""
+    try:
+        yield
+    except DBAPIError as error:
+        ours = translate(error)
+        raise (ours if isinstance(ours, Transient) else Unavailable(describe(error))) from error
+
 
 type Served = Mapping[bytes, inbox.Entry]
 type Run = Callable[[AsyncSession, Sequence[Request], Served], Awaitable[list[Outcome]]]
@@ -26,6 +38,13 @@ type Run = Callable[[AsyncSession, Sequence[Request], Served], Awaitable[list[Ou
 
 class _HalfMade(Exception):
     """A request was rejected after it had changed something: the transaction must not stay as it is."""
+
+
+class _Failed(Exception):
+    """These requests cannot be written together."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
 
 
 class UnitOfWork:
@@ -53,9 +72,11 @@ class UnitOfWork:
 
     async def _commit(self, requests: Sequence[Request], run: Run) -> list[Outcome]:
         async with self._database.transaction() as session:
-            served = await inbox.look_up(session, {request.key for request in requests if request.key})
+            with _nobodys_fault():
+                served = await inbox.look_up(session, {request.key for request in requests if request.key})
             outcomes = await run(session, requests, served)
-            await inbox.record(session, _entries(requests, outcomes, served))
+            with _nobodys_fault():
+                await inbox.record(session, _entries(requests, outcomes, served))
         return outcomes
 
     async def _run(self, session: AsyncSession, requests: Sequence[Request], served: Served) -> list[Outcome]:
@@ -75,38 +96,38 @@ class UnitOfWork:
 
     async def _halve(self, session: AsyncSession, requests: Sequence[Request], served: Served) -> list[Outcome]:
         """The second way: whatever cannot be written together is written apart."""
-        error = await self._try(session, requests, served)
-        if not isinstance(error, Exception):
-            return error
-        if len(requests) > 1:
-            first, second = requests[: len(requests) // 2], requests[len(requests) // 2 :]
-            outcomes = await self._halve(session, first, served)
-            return outcomes + await self._halve(session, second, {**served, **_entries(first, outcomes, served)})
-        if not isinstance(error, Problem):
-            error = await self._try(session, requests, served)
-        match error:
-            case Problem():
-                return [_rejection(requests[0], error)]
-            case Exception():
-                internal = Internal()
-                internal.__cause__ = error
-                return [_rejection(requests[0], internal)]
-            case outcomes:
-                return outcomes
+        try:
+            return await self._under_savepoint(session, requests, served)
+        except _Failed as failed:
+            if len(requests) == 1:
+                return [await self._alone(session, requests[0], served, failed.cause)]
+        first, second = requests[: len(requests) // 2], requests[len(requests) // 2 :]
+        outcomes = await self._halve(session, first, served)
+        return outcomes + await self._halve(session, second, {**served, **_entries(first, outcomes, served)})
 
-    async def _try(
+    async def _alone(self, session: AsyncSession, request: Request, served: Served, cause: Exception) -> Outcome:
+        """The culprit: rejected where it is to blame, else run once more, for a bug may have been an accident."""
+        if isinstance(cause, Problem):
+            return _rejection(request, cause)
+        try:
+            return (await self._under_savepoint(session, [request], served))[0]
+        except _Failed as failed:
+            again = failed.cause
+        return _rejection(request, again if isinstance(again, Problem) else Internal.because(again))
+
+    async def _under_savepoint(
         self, session: AsyncSession, requests: Sequence[Request], served: Served
-    ) -> list[Outcome] | Exception:
-        """The outcomes, or why there are none; then nothing of these requests has stayed."""
+    ) -> list[Outcome]:
+        """The first way, of which nothing stays where it raises _Failed."""
         try:
             async with session.begin_nested():
                 return await self._run(session, requests, served)
         except Exception as raised:
             rows.of(session).forget()
-            error = translate(raised.__cause__ if isinstance(raised, _HalfMade) and raised.__cause__ else raised)
-            if isinstance(error, (Transient, Unavailable)) or not isinstance(error, Exception):
+            cause = translate(raised.__cause__ if isinstance(raised, _HalfMade) and raised.__cause__ else raised)
+            if isinstance(cause, (Transient, Unavailable)) or not isinstance(cause, Exception):
                 raise
-            return error
+            raise _Failed(cause) from raised
 
     async def _serve(self, session: AsyncSession, request: Request) -> Outcome:
         if request.deadline and request.deadline <= now():
@@ -129,19 +150,16 @@ class UnitOfWork:
 
     async def _rehearse(self, session: AsyncSession, request: Request) -> Outcome:
         """The answer that a request would have, without its effect."""
-        await session.flush()
         savepoint = await session.begin_nested()
         outcome = await self._handle(session, request)
         await session.flush()
         await savepoint.rollback()
         rows.of(session).forget()
-        return replace(outcome, events=())
+        return outcome
 
     def _outcome(self, request: Request, result: object, *, changed: bool) -> Outcome:
         operation = request.operation
-        body = operation.entity.answer(result)
-        if len(body) > self._max_answer:
-            raise ResultTooLarge
+        body = operation.entity.answer(result, self._max_answer)
         events: tuple[Event, ...] = ()
         if changed and operation.event and isinstance(result, Base):
             moment = result.updated_at if isinstance(result, Timestamped) and operation.name != "delete" else now()
@@ -167,6 +185,4 @@ def _repeat(entry: inbox.Entry, request: Request) -> Outcome:
 
 
 def _rejection(request: Request, problem: Problem) -> Outcome:
-    if request.dry_run:
-        return Outcome.of(problem)  # nothing has happened, and nobody else hears of it
     return Outcome.of(problem, request.operation, str(getattr(request.data, "id", None) or ""))

@@ -16,6 +16,8 @@ ENTITY_VERSION = "entity-version"
 CAUSATION_ID = "causation-id"
 CLOUD_EVENT = "cloudEvents:"  # CloudEvents AMQP binding: the prefix of its attributes among the headers
 
+MOST_PARTITIONS = 64
+
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 # of a dead letter
