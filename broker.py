@@ -126,7 +126,10 @@ async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
     """Wait while it is blocked. One that dies blocked would never say that it is not."""
     unblocked, closing = asyncio.ensure_future(up.ready()), up.closing
     try:
-        await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({unblocked, closing}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            log.warning("RabbitMQ takes no messages (an alarm of memory or disk?): waiting")
+            await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         unblocked.cancel()
         closing.cancel()  # an observer of our own, and one more each time

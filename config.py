@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     require_message_id: bool = False
 
     inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
-    graceful_timeout: Seconds = 30
+    graceful_timeout: Seconds = 20
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
