@@ -4,7 +4,7 @@ Nothing here commits, knows a message or an entity. What goes wrong is raised as
 changed. Within a batch every function sees what the requests before it have done.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +92,13 @@ async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, A
     """Whether any row has attributes that equal ``where``."""
     found = sa.select(model.id).where(*_equal(model, where)).exists()
     return (await session.scalars(sa.select(found))).one()
+
+
+async def check_exist(session: AsyncSession, model: type[Base], ids: Iterable[UUID], field: str) -> None:
+    """Raise ForeignKey where one of the rows that ``field`` of the request names is not there."""
+    for index, row_id in enumerate(ids):
+        if not await rows.of(session).exists(model, row_id):
+            raise ForeignKey(errors=[error(f"{field}/{index}", f"names no {model.__name__.lower()}")])
 
 
 def error(field: str, message: str) -> dict[str, str]:

@@ -48,6 +48,13 @@ def children(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
     return tuple((other, name) for other in others for name, parent in keys(other).parents.items() if parent is model)
 
 
+@cache
+def collections(model: type[Base]) -> tuple[tuple[str, type[Base]], ...]:
+    """The relationships that are loaded with a row and belong to it, with the model that they hold."""
+    owned = (rel for rel in inspect(model).relationships if rel.uselist and rel.lazy == "selectin")
+    return tuple((rel.key, rel.mapper.class_) for rel in owned)
+
+
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
 
@@ -74,8 +81,8 @@ class Rows:
         self._session = session
         self._lock = lock
         self._by_id: dict[tuple[type[Base], UUID], Base | None] = {}
+        self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
-        self._changeable: set[tuple[type[Base], UUID]] = set()
         self._before: dict[Base, dict[str, Any]] = {}
         self._added: list[Base] = []
         self._removed: list[Base] = []
@@ -83,22 +90,25 @@ class Rows:
     async def load(self, wanted: Wanted) -> None:
         """Load what a batch names, one statement an entity and a kind of name, ordered by table and id."""
         for model in sorted(wanted.rows, key=_table_name):
-            await self._load(model, wanted.rows[model], change=True)
+            await self._load(model, wanted.rows[model])
         for model in sorted(wanted.parents, key=_table_name):
-            await self._load(model, wanted.parents[model] - wanted.rows.get(model, set()), change=False)
+            await self._load_parents(model, wanted.parents[model] - wanted.rows.get(model, set()))
         for model, names in sorted(wanted.uniques, key=lambda unique: (_table_name(unique[0]), unique[1])):
             await self._load_unique(model, names, wanted.uniques[model, names])
 
     async def get(self, model: type[Base], row_id: UUID) -> Base | None:
         """The row, locked to be changed; its changes from here on belong to the request being served."""
-        if (model, row_id) not in self._changeable:
-            await self._load(model, {row_id}, change=True)
+        if (model, row_id) not in self._by_id:
+            await self._load(model, {row_id})
         return self._hand_over(self._by_id[model, row_id])
 
     async def exists(self, model: type[Base], row_id: UUID) -> bool:
-        if (model, row_id) not in self._by_id:
-            await self._load(model, {row_id}, change=False)
-        return self._by_id[model, row_id] is not None
+        """Whether there is such a row to refer to; if so, nobody deletes it before this transaction ends."""
+        if (model, row_id) in self._by_id:
+            return self._by_id[model, row_id] is not None
+        if (model, row_id) not in self._parents:
+            await self._load_parents(model, {row_id})
+        return self._parents[model, row_id]
 
     async def find(self, model: type[Base], names: tuple[str, ...], values: tuple[Any, ...]) -> UUID | None:
         """The row that has these values in a unique constraint's columns; None in one of them is equal to nothing."""
@@ -113,7 +123,6 @@ class Rows:
         self._session.add(row)
         self._added.append(row)
         self._by_id[type(row), row.id] = row
-        self._changeable.add((type(row), row.id))
         self._set_uniques(row, row.id)
 
     async def remove(self, row: Base) -> None:
@@ -166,17 +175,17 @@ class Rows:
     def forget(self) -> None:
         """Begin anew, after a rollback or a statement that changed rows behind the session's back."""
         self._session.expunge_all()
-        self._by_id, self._by_unique, self._changeable = {}, {}, set()
+        self._by_id, self._parents, self._by_unique = {}, {}, {}
         self.begin()
 
     def _hand_over(self, row: Base | None) -> Base | None:
         if row is not None and row not in self._before:
-            self._before[row] = {name: row.__dict__[name] for name in columns(type(row))}
+            self._before[row] = _state(row)
         return row
 
     def _changes(self, row: Base) -> set[str]:
-        before = self._before[row]
-        return {name for name, value in before.items() if not same(row.__dict__[name], value)}
+        state = _state(row)
+        return {name for name, value in self._before[row].items() if not same(state[name], value)}
 
     def _set_uniques(self, row: Base, owner: UUID | None, values: dict[str, Any] | None = None) -> None:
         values = values or row.__dict__
@@ -186,27 +195,39 @@ class Rows:
     def _forget_children(self, row: Base) -> None:
         """The database has deleted or changed those that referred to the row: ask again for them."""
         for model, name in children(type(row)):
-            for child in [c for (m, _), c in self._by_id.items() if m is model and c and getattr(c, name) == row.id]:
-                self._session.expunge(child)
-                self._before.pop(child, None)
-                del self._by_id[model, child.id]
-                self._changeable.discard((model, child.id))
-                self._forget_children(child)
+            self._parents = {key: found for key, found in self._parents.items() if key[0] is not model}
             self._by_unique = {key: found for key, found in self._by_unique.items() if key[0] is not model}
+            for other in [other for other in self._by_id.values() if other]:
+                if (type(other), other.id) not in self._by_id:
+                    continue  # forgotten with another one
+                if isinstance(other, model) and getattr(other, name) == row.id:
+                    self._forget(other)
+                    self._forget_children(other)
+                elif any(_holds(other, key, name, row.id) for key, held in collections(type(other)) if held is model):
+                    self._forget(other)
 
-    async def _load(self, model: type[Base], ids: set[UUID], *, change: bool) -> None:
-        if not ids:
-            return
+    def _forget(self, row: Base) -> None:
+        self._session.expunge(row)
+        self._before.pop(row, None)
+        del self._by_id[type(row), row.id]
+
+    async def _load(self, model: type[Base], ids: set[UUID]) -> None:
         statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        statement = statement.execution_options(populate_existing=change)
         if self._lock:
-            statement = statement.with_for_update(key_share=True, read=not change)
+            statement = statement.with_for_update(key_share=True)
         with self._session.no_autoflush:
             found = {row.id: row for row in await self._session.scalars(statement)}
-        for row_id in ids:
-            self._by_id[model, row_id] = found.get(row_id)
-        if change:
-            self._changeable.update((model, row_id) for row_id in ids)
+        self._by_id |= {(model, row_id): found.get(row_id) for row_id in ids}
+
+    async def _load_parents(self, model: type[Base], ids: set[UUID]) -> None:
+        if not ids:
+            return
+        statement = select(model.id).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
+        if self._lock:
+            statement = statement.with_for_update(key_share=True, read=True)
+        with self._session.no_autoflush:
+            found = set(await self._session.scalars(statement))
+        self._parents |= {(model, row_id): row_id in found for row_id in ids}
 
     async def _load_unique(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
         attributes = [getattr(model, name) for name in names]
@@ -215,6 +236,16 @@ class Rows:
             found = {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
         for value in values:
             self._by_unique[model, names, value] = found.get(value)
+
+
+def _state(row: Base) -> dict[str, Any]:
+    """What of the row a request can change: its columns, and which rows its collections hold."""
+    state = {name: row.__dict__[name] for name in columns(type(row))}
+    return state | {name: tuple(held.id for held in getattr(row, name)) for name, _ in collections(type(row))}
+
+
+def _holds(row: Base, collection: str, name: str, value: UUID) -> bool:
+    return any(getattr(held, name) == value for held in getattr(row, collection))
 
 
 def _table_name(model: type[Base]) -> str:

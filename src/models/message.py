@@ -1,0 +1,81 @@
+"""What was said in a chat."""
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned
+from src.entity import Entity
+from src.models.chat import Chat
+from src.models.user import User
+
+
+class Role(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class Message(Base, Timestamped, Versioned):
+    __tablename__ = "messages"
+
+    chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    role: Mapped[Role]
+    content: Mapped[str]
+    reply_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
+
+    chat: Mapped[Chat] = relationship(lazy="raise")
+    user: Mapped[User | None] = relationship(lazy="raise")
+    reply_to: Mapped["Message | None"] = relationship(lazy="raise", remote_side="Message.id")
+
+
+class CreateMessage(Schema):
+    chat_id: UUID
+    user_id: UUID | None = None
+    role: Role
+    content: str
+    reply_to_id: UUID | None = None
+    meta: JSON = Field(default_factory=dict, alias="metadata")
+
+
+class UpdateMessage(Schema):
+    content: str = UNCHANGED
+    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+
+
+class ReadMessage(Row):
+    chat_id: UUID
+    user_id: UUID | None
+    role: Role
+    content: str
+    reply_to_id: UUID | None
+    meta: JSON = Field(serialization_alias="metadata")
+
+
+class SearchMessages(Schema):
+    """``text`` is found anywhere in the content, in any case."""
+
+    text: Annotated[str, Field(min_length=1, max_length=200)]
+    chat_id: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+entity = Entity(Message, create=CreateMessage, update=UpdateMessage, read=ReadMessage)
+
+
+@entity.query("search")
+async def search(session: AsyncSession, request: SearchMessages) -> list[Message]:
+    """The newest messages that hold a text."""
+    found = select(Message).where(Message.content.icontains(request.text, autoescape=True))
+    if request.chat_id:
+        found = found.where(Message.chat_id == request.chat_id)
+    newest = found.order_by(Message.created_at.desc(), Message.id).limit(request.limit)
+    return list(await session.scalars(newest))

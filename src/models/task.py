@@ -1,0 +1,147 @@
+"""Something that a user is to do."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+from sqlalchemy import ForeignKey, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src import crud
+from src.base import UNCHANGED, Base, Row, Schema, Timestamped, Versioned, now
+from src.entity import Change, Entity, Id
+from src.errors import IllegalTransition
+from src.models import user
+from src.models.user import ReadUser, User
+
+
+class TaskStatus(StrEnum):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
+MAY_BECOME = {
+    TaskStatus.IN_PROGRESS: (TaskStatus.PENDING,),
+    TaskStatus.COMPLETED: UNFINISHED,
+    TaskStatus.CANCELLED: UNFINISHED,
+}
+
+
+class Task(Base, Timestamped, Versioned):
+    __tablename__ = "tasks"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    title: Mapped[str]
+    description: Mapped[str | None]
+    status: Mapped[TaskStatus] = mapped_column(default=TaskStatus.PENDING, server_default="pending")
+    completed_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+    def move_to(self, status: TaskStatus) -> None:
+        """Take the next status. Raises IllegalTransition."""
+        if self.status not in MAY_BECOME[status]:
+            raise IllegalTransition(f"A task that is {self.status} cannot become {status}.")
+        self.status = status
+
+
+class CreateTask(Schema):
+    user_id: UUID
+    title: str
+    description: str | None = None
+
+
+class UpdateTask(Schema):
+    title: str = UNCHANGED
+    description: str | None = UNCHANGED
+
+
+class ReadTask(Row):
+    user_id: UUID
+    title: str
+    description: str | None
+    status: TaskStatus
+    completed_at: AwareDatetime | None
+
+
+class SearchTasks(Schema):
+    """``text`` is found anywhere in the title or the description, in any case."""
+
+    text: Annotated[str, Field(min_length=1, max_length=200)]
+    user_id: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+class UserWithTasks(ReadUser):
+    tasks: list[ReadTask]
+
+
+class TaskCounts(Schema):
+    """How many of a user's tasks have each status."""
+
+    pending: int = 0
+    in_progress: int = 0
+    completed: int = 0
+    cancelled: int = 0
+
+
+entity = Entity(Task, create=CreateTask, update=UpdateTask, read=ReadTask)
+
+
+@entity.command("start", emits="started")
+async def start(session: AsyncSession, request: Change) -> Task:
+    """Begin; the task must be pending."""
+    task = await crud.get(session, Task, request.id, request.version)
+    task.move_to(TaskStatus.IN_PROGRESS)
+    return task
+
+
+@entity.command("complete", emits="completed")
+async def complete(session: AsyncSession, request: Change) -> Task:
+    """It is done; the task must be pending or in progress."""
+    task = await crud.get(session, Task, request.id, request.version)
+    task.move_to(TaskStatus.COMPLETED)
+    task.completed_at = now()
+    return task
+
+
+@entity.command("cancel", emits="cancelled")
+async def cancel(session: AsyncSession, request: Change) -> Task:
+    """Give it up; the task must be pending or in progress."""
+    task = await crud.get(session, Task, request.id, request.version)
+    task.move_to(TaskStatus.CANCELLED)
+    return task
+
+
+@entity.query("search")
+async def search(session: AsyncSession, request: SearchTasks) -> list[Task]:
+    """The newest tasks that hold a text."""
+    holding = (column.icontains(request.text, autoescape=True) for column in (Task.title, Task.description))
+    found = select(Task).where(or_(*holding))
+    if request.user_id:
+        found = found.where(Task.user_id == request.user_id)
+    newest = found.order_by(Task.created_at.desc(), Task.id).limit(request.limit)
+    return list(await session.scalars(newest))
+
+
+@user.entity.query("with_tasks")
+async def with_tasks(session: AsyncSession, request: Id) -> UserWithTasks:
+    """A user and the newest 1,000 of their tasks."""
+    owner = await crud.get(session, User, request.id)
+    tasks = await crud.list(session, Task, {"user_id": owner.id}, limit=1000)
+    values: dict[str, Any] = ReadUser.model_validate(owner).model_dump()
+    return UserWithTasks(**values, tasks=[ReadTask.model_validate(task) for task in tasks])
+
+
+@user.entity.query("task_counts")
+async def task_counts(session: AsyncSession, request: Id) -> TaskCounts:
+    """How many tasks of each status a user has."""
+    owner = await crud.get(session, User, request.id)
+    counted = select(Task.status, func.count()).where(Task.user_id == owner.id).group_by(Task.status)
+    return TaskCounts(**{status.value: count for status, count in await session.execute(counted)})
