@@ -29,6 +29,7 @@ MOMENTS = {"created_at", "updated_at", "started_at", "finished_at", "closed_at"}
 
 ids = st.integers(1, 3).map(lambda number: str(uuid.UUID(int=number)))
 names = st.sampled_from(["ada", "bob", "eve"])
+some = st.lists(ids, min_size=1, max_size=3)
 version: st.SearchStrategy[dict[str, int]] = st.one_of(st.just({}), st.fixed_dictionaries({"version": st.integers(1, 3)}))
 
 
@@ -58,6 +59,19 @@ requests = st.one_of(
     change("query.start"),
     change("query.complete", response=st.just({"a": 1})),
     change("query.delete"),
+    one("chat.create", platform=st.just("irc"), external_id=names),
+    change("chat.update", external_id=names),
+    change("chat.add_members", user_ids=some),
+    change("chat.remove_members", user_ids=some),
+    change("chat.delete"),
+    one("message.create", chat_id=ids, user_id=ids, role=st.just("user"), content=names),
+    one("message.create", chat_id=ids, role=st.just("tool"), content=names, reply_to_id=ids),
+    change("message.update", content=names),
+    change("message.delete"),
+    one("task.create", user_id=ids, title=names),
+    change("task.complete"),
+    change("task.delete"),
+    one("log.create", user_id=ids, level=st.just("info"), source=names, message=names),
 )
 sent = st.tuples(requests, st.integers(0, 7), st.integers(0, 9))  # what, under which key (0-2: one of three), dry at 0
 sequences = st.lists(sent, min_size=2, max_size=16)
@@ -91,15 +105,16 @@ class World:
         return self._runner.run(self._play(batches))
 
     async def _play(self, batches: Sequence[Sequence[Request]]) -> tuple[list[Any], list[Any]]:
-        await harness.execute(self._url, f"TRUNCATE inbox, {', '.join(TABLES)}")
+        await harness.execute(self._url, f"TRUNCATE inbox, {', '.join(TABLES)} CASCADE")
         outcomes = [outcome for batch in batches for outcome in await self.unit_of_work.apply(batch)]
         rows = [
             json.loads(row)
             for table in TABLES
             for (row,) in await harness.fetch(self._url, f"SELECT to_json(t) FROM {table} t ORDER BY id")
         ]
+        members = await harness.fetch(self._url, "SELECT chat_id, user_id FROM chat_members ORDER BY 1, 2")
         remembered = await harness.fetch(self._url, "SELECT key, fingerprint FROM inbox ORDER BY key")
-        return [_comparable(outcome) for outcome in outcomes], [*map(_timeless, rows), *remembered]
+        return [_comparable(outcome) for outcome in outcomes], [*map(_timeless, rows), *members, *remembered]
 
 
 def _comparable(outcome: Outcome) -> Any:
