@@ -30,7 +30,9 @@ MOMENTS = {"created_at", "updated_at", "started_at", "finished_at", "closed_at"}
 ids = st.integers(1, 3).map(lambda number: str(uuid.UUID(int=number)))
 names = st.sampled_from(["ada", "bob", "eve"])
 some = st.lists(ids, min_size=1, max_size=3)
-version: st.SearchStrategy[dict[str, int]] = st.one_of(st.just({}), st.fixed_dictionaries({"version": st.integers(1, 3)}))
+version: st.SearchStrategy[dict[str, int]] = st.one_of(
+    st.just({}), st.fixed_dictionaries({"version": st.integers(1, 3)})
+)
 
 
 def one(key: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
@@ -158,7 +160,7 @@ def world(database_url: str) -> Iterator[World]:
 
 SETTINGS = hypothesis.settings(
     deadline=None,
-    max_examples=120,
+    max_examples=80,
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
