@@ -14,6 +14,7 @@ from aiormq.exceptions import (
     ChannelAccessRefused,
     ChannelPreconditionFailed,
     ConnectionCommandInvalid,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from faststream.middlewares import AckPolicy
@@ -150,6 +151,8 @@ async def wait_until_up(url: str) -> None:
             connection = await asyncio.wait_for(aiormq.connect(_named(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
             raise Refused(f"RabbitMQ at {_place(url)} refuses the login: {error}") from error
+        except InvalidFrameError as error:  # after the login: it closes instead of opening
+            raise Refused(f"RabbitMQ at {_place(url)} has no virtual host {_vhost(url)!r} for this user.") from error
         except (AMQPError, OSError) as error:
             log.warning("waiting for RabbitMQ at %s: %s", _place(url), error)
             await asyncio.sleep(pause)
@@ -241,6 +244,10 @@ def _named(url: str, name: str) -> str:
     """With the name that the broker lists the connection under, and a heartbeat; aiormq reads both from the query."""
     parsed = URL(url)
     return str(parsed.update_query({"heartbeat": str(HEARTBEAT), "name": name} | dict(parsed.query)))
+
+
+def _vhost(url: str) -> str:
+    return URL(url).path.removeprefix("/") or "/"
 
 
 def _place(url: str) -> str:

@@ -125,7 +125,9 @@ class Service:
             await channel.close()
 
     def _fail(self, error: BaseException) -> None:
-        self.failure = self.failure or error
+        if self.failure:
+            return
+        self.failure = error
         log.critical("ending: %s", error, exc_info=None if isinstance(error, broker.Refused) else error)
         self.app.exit()
 
@@ -138,6 +140,7 @@ def create(settings: config.Settings, entities: Iterable[Entity] | None = None) 
 async def _serve(settings: config.Settings) -> bool:
     """Whether the service ended because it was asked to."""
     service = create(settings)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
     await broker.wait_until_up(settings.rabbitmq_url.get_secret_value())
     await _check_schema(service.database)
     await service.app.run()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from src import database, envelope, wire
 from src.batches import Batch, Pause, wait
@@ -23,7 +23,7 @@ from src.unit_of_work import UnitOfWork
 log = logging.getLogger(__name__)
 
 OUTAGE_PATIENCE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
-LONGEST_PAUSE = 5  # seconds between two probes
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5  # seconds between two probes
 
 
 class Subscribers:
@@ -80,25 +80,24 @@ class Subscribers:
 
     async def _apply(self, batch: Batch, requests: Sequence[Request]) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        loop, pause = asyncio.get_running_loop(), 0.05
-        give_up = loop.time() + OUTAGE_PATIENCE
+        pauses, until = backoff(), asyncio.get_running_loop().time() + OUTAGE_PATIENCE
         while True:
-            if batch.channel.is_closed:
-                raise Pause("the channel is closed, and its requests come again")
             try:
                 return await self._unit_of_work.apply(requests)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(requests), error)
-            while True:
-                pause = min(pause * 2, LONGEST_PAUSE)
-                await wait(batch.stopping, pause * random.uniform(0.5, 1))
-                if batch.stopping.is_set() or loop.time() > give_up:
-                    raise Pause("the database does not answer")
-                try:
-                    await self._database.probe()
-                    break
-                except Unavailable:
-                    continue
+            await self._outlast(batch, pauses, until)
+
+    async def _outlast(self, batch: Batch, pauses: Iterator[float], until: float) -> None:
+        """Return when the database answers. Raises Pause where the batch cannot be kept as long as that."""
+        for pause in pauses:
+            await wait(batch.stopping, pause)
+            if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
+                raise Pause("the database does not answer")
+            try:
+                return await self._database.probe()
+            except Unavailable as error:
+                log.warning("still waiting for the database: %s", error)
 
     async def _publish(self, answered: Sequence[tuple[Envelope, Outcome]]) -> None:
         """Answers and events together; then, as dead letters, the requests that nobody else would hear of."""
@@ -133,6 +132,14 @@ class Subscribers:
     def _dead(self, opened: Envelope, reason: str, detail: str) -> Outgoing:
         log.warning("dead letter: %s", reason)
         return envelope.dead_letter(opened, reason, detail, self._names)
+
+
+def backoff() -> Iterator[float]:
+    """Seconds between two probes: longer and longer, and never the same for two replicas."""
+    pause = SHORTEST_PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _answered(envelopes: Sequence[Envelope], outcomes: Sequence[Outcome]) -> list[tuple[Envelope, Outcome]]:
