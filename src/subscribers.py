@@ -95,9 +95,11 @@ class Subscribers:
             if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
                 raise Pause("the database does not answer")
             try:
-                return await self._database.probe()
+                await self._database.probe()
             except Unavailable as error:
                 log.warning("still waiting for the database: %s", error)
+            else:
+                return
 
     async def _publish(self, answered: Sequence[tuple[Envelope, Outcome]]) -> None:
         """Answers and events together; then, as dead letters, the requests that nobody else would hear of."""
