@@ -21,13 +21,14 @@ import config
 from dev import ports
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
-from src import wire
+from src import database, wire
 from src.client import Client, Reply
 from tests import crash, harness
 from tests.forked import Forked as Process
 
 MANY = 400
 AUDIT = "audit"
+GRACE = config.Settings.model_fields["graceful_timeout"].default
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -159,6 +160,13 @@ async def test_killed_five_times_at_any_moment_it_loses_and_doubles_nothing(sett
         await load.assert_exactly_once()
 
 
+async def stopped(process: Process) -> None:
+    """Told to stop, it ends in order, and long before its grace does."""
+    process.signal(signal.SIGTERM)
+    async with asyncio.timeout(GRACE / 2):
+        assert await process.wait() == 0
+
+
 async def test_told_to_stop_three_times_under_load_it_ends_in_order(settings: config.Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         process = await stack.enter_async_context(Process(settings))
@@ -166,8 +174,7 @@ async def test_told_to_stop_three_times_under_load_it_ends_in_order(settings: co
         load = await stack.enter_async_context(loaded(settings, 2 * MANY))
         for stop in range(3):
             await load.answered(0.2 * (stop + 1))
-            process.signal(signal.SIGTERM)
-            assert await process.wait() == 0
+            await stopped(process)
             process = await stack.enter_async_context(Process(settings))
         await load.assert_exactly_once()
 
@@ -178,8 +185,7 @@ async def test_told_to_stop_twice_it_ends_in_order(settings: config.Settings) ->
         async with loaded(settings) as load:
             await load.answered(0.2)
             process.signal(signal.SIGTERM)
-            process.signal(signal.SIGTERM)
-            assert await process.wait() == 0
+            await stopped(process)
             async with Process(settings):
                 await load.assert_exactly_once()
 
@@ -260,8 +266,7 @@ async def test_told_to_stop_while_the_database_is_down_it_ends_and_gives_its_req
         async with loaded(fragile) as load:
             await asyncio.to_thread(postgres.stop)
             await process.says("waiting for the database")
-            process.signal(signal.SIGTERM)
-            assert await process.wait() == 0
+            await stopped(process)
             await asyncio.to_thread(postgres.start)
             async with Process(fragile):
                 await load.assert_exactly_once()
@@ -279,16 +284,16 @@ async def test_its_backends_are_ended_again_and_again(settings: config.Settings,
 
 
 async def test_the_database_becomes_read_only_under_load(settings: config.Settings, database_url: str) -> None:
-    database = URL(database_url).name
+    name = URL(database_url).name
     async with Process(settings) as process:
         await process.consuming()
         async with loaded(settings) as load:
             await load.answered(0.2)
-            read_only = f'ALTER DATABASE "{database}" SET default_transaction_read_only = on'
+            read_only = f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
             await harness.execute(database_url, read_only, f"SELECT pg_terminate_backend(pid) {OTHERS}")
             await process.says("waiting for the database")
             await harness.execute(
-                database_url, "SET default_transaction_read_only = off", f'ALTER DATABASE "{database}" RESET ALL'
+                database_url, "SET default_transaction_read_only = off", f'ALTER DATABASE "{name}" RESET ALL'
             )
             await load.assert_exactly_once()
 
@@ -300,6 +305,21 @@ async def test_a_lock_on_a_table_is_waited_for(settings: config.Settings, databa
             async with locked(database_url, "sessions"):
                 await harness.eventually(lambda: waiting(database_url), "it waits for the lock")
             await load.assert_exactly_once()
+
+
+async def test_a_lock_that_outlasts_every_attempt_is_waited_for(
+    settings: config.Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(database.SERVER_SETTINGS, "lock_timeout", "20")
+    async with harness.running(settings), loaded(settings, 50) as load:
+        async with locked(database_url, "sessions"):
+            await harness.eventually(lambda: said(caplog, "waiting for the database"), "it waits")
+            assert not load.replies
+        await load.assert_exactly_once()
+
+
+async def said(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    return text in caplog.text
 
 
 @contextlib.asynccontextmanager
@@ -412,9 +432,7 @@ async def test_during_a_memory_alarm_it_applies_and_stops_in_time_and_answers_la
             first = await stack.enter_async_context(Process(shaky, GRACEFUL_TIMEOUT="1"))
             await first.consuming()
             await harness.eventually(lambda: applied(url), "it applies")
-            first.signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
-                assert await first.wait() == 0
+            await stopped(first)
             second = await stack.enter_async_context(Process(shaky))
             await second.consuming()
             assert not load.replies
@@ -464,8 +482,7 @@ async def test_started_before_the_broker_it_waits(settings: config.Settings, rab
         async with forwarded(port, URL(rabbitmq_url)):
             await process.consuming()
             await client.call("session.create", {})
-            process.signal(signal.SIGTERM)
-            assert await process.wait() == 0
+            await stopped(process)
 
 
 @contextlib.asynccontextmanager

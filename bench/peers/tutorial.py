@@ -1,0 +1,92 @@
+"""FastStream and SQLAlchemy as the tutorials join them: one session and one transaction a message.
+
+A message that is delivered twice fails on the primary key, one that fails is lost, and nothing keeps the order.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import uvloop
+from faststream import FastStream
+from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import DateTime, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+import config
+from bench.peers.faststream_echo import settling
+from bench.stopwatch import Job, Stopwatch
+
+PREFETCH = 100
+POOL_SIZE = 10
+MAX_OVERFLOW = 10
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Query(Base):
+    __tablename__ = "queries"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID]
+    text: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
+    version: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class CreateQuery(BaseModel):
+    id: UUID
+    session_id: UUID
+    text: str
+    meta: dict[str, Any] = Field(alias="metadata")
+
+
+class ReadQuery(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    session_id: UUID
+    text: str
+    status: str
+    meta: dict[str, Any]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def main() -> None:
+    job = Job.read()
+    watch = Stopwatch(job.messages)
+    url = config.load(_env_file=None, database_url=job.database_url).database
+    sessions = async_sessionmaker(
+        create_async_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW), expire_on_commit=False
+    )
+    broker = RabbitBroker(job.rabbitmq_url, default_channel=Channel(prefetch_count=PREFETCH), logger=None)
+    app = FastStream(broker, logger=None)
+
+    @broker.subscriber(RabbitQueue(job.requests, queue_type=QueueType.QUORUM, durable=True))
+    @broker.publisher(RabbitQueue(job.results, queue_type=QueueType.QUORUM, durable=True), persist=True)
+    async def create(request: CreateQuery) -> ReadQuery:
+        watch.start()
+        async with sessions() as session:
+            query = Query(**request.model_dump())
+            session.add(query)
+            await session.commit()
+            await session.refresh(query)
+        return ReadQuery.model_validate(query)
+
+    with settling(app, watch):
+        uvloop.run(app.run())
+    watch.report()
+
+
+if __name__ == "__main__":
+    main()
