@@ -28,6 +28,7 @@ from dev import database, search, servers
 
 MESSAGES = 5_000
 ROUNDS = 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LATEST = programs.ROOT / "bench/results/latest.json"
 
 out = Console(highlight=False)
@@ -42,6 +43,7 @@ def main(
     output: Annotated[Path, typer.Option(help="The file of results.")] = LATEST,
 ) -> None:
     """Measure the service beside programs that do less for the same messages."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [program for program in PROGRAMS if not only or program.name in only]
     if only and len(chosen) < len(set(only)):
         raise typer.BadParameter(f"there are {', '.join(program.name for program in PROGRAMS)}", param_hint="--only")
@@ -75,7 +77,7 @@ def _servers() -> Iterator[Servers]:
 
 
 async def _measure(chosen: list[Program], found: Servers, messages: int, number: int) -> dict[str, Result]:
-    _end_as_by_ctrl_c()
+    _stop_once()
     if any(program.name == "node" for program in chosen) and (reason := await programs.install_node()):
         err.print(f"node: skipped: {reason}", markup=False)
         chosen = [program for program in chosen if program.name != "node"]
@@ -105,7 +107,7 @@ def _profile(found: Servers, messages: int) -> None:
     (service,) = (program for program in PROGRAMS if program.name == "service")
 
     async def run(dump: Path) -> Measure:
-        _end_as_by_ctrl_c()
+        _stop_once()
         async with stage.opened(found.rabbitmq_url, found.database_url, messages) as scene:
             return await service.measure(scene, found, messages, dump)
 
@@ -118,11 +120,20 @@ def _profile(found: Servers, messages: int) -> None:
     out.print(profile.by_package(), profile.by_function())
 
 
-def _end_as_by_ctrl_c() -> None:
-    """SIGTERM too must leave nothing behind."""
-    task = asyncio.current_task()
-    if task:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+def _stop_once() -> None:
+    """The first Ctrl-C or SIGTERM ends the measurement; no other interrupts what cleans up after it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        err.print("stopping")
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        if task:
+            task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop)
 
 
 def _write(output: Path, results: dict[str, Result], found: Servers, messages: int) -> None:

@@ -58,11 +58,13 @@ async def test_what_is_stopped_while_it_measures_leaves_nothing(postgres_url: st
 async def _stop(
     postgres_url: str, rabbitmq_url: str, messages: int, queue: Callable[[str], str], number: signal.Signals
 ) -> None:
-    """Start it, wait for the first message in the queue, end it by the signal."""
+    """Start it, wait for the first message in the queue, end it by the signal, which may come twice."""
     process = await started(postgres_url, rabbitmq_url, "--messages", str(messages), "--only", "service")
-    name = await _name(process)
+    name = await _said(process, r"database and queues: (bench_\w+)")
     first = queue(f"{name}_1")
     await harness.eventually(lambda: _depth(rabbitmq_url, first), "there is a message")
+    process.send_signal(number)
+    await _said(process, "(stopping)")
     process.send_signal(number)
     async with asyncio.timeout(harness.DEADLINE):
         _, err = await process.communicate()
@@ -71,13 +73,14 @@ async def _stop(
     assert not await harness.fetch(postgres_url, "SELECT FROM pg_database WHERE datname = $1", name)
 
 
-async def _name(process: asyncio.subprocess.Process) -> str:
+async def _said(process: asyncio.subprocess.Process, pattern: str) -> str:
+    """The group of the pattern in the next line that has it."""
     assert process.stderr
     async with asyncio.timeout(harness.DEADLINE):
         async for line in process.stderr:
-            if found := re.search(r"database and queues: (bench_\w+)", line.decode()):
+            if found := re.search(pattern, line.decode()):
                 return found.group(1)
-    raise AssertionError("it ended without naming its database")
+    raise AssertionError(f"it ended without saying {pattern}")
 
 
 async def _depth(url: str, queue: str) -> int | None:

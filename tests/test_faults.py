@@ -76,6 +76,16 @@ class Load:
         async with asyncio.timeout(harness.DEADLINE), self._answered:
             await self._answered.wait_for(lambda: len(self.replies) >= share * len(self._ids))
 
+    async def assert_told_once(self) -> None:
+        """No request was served a second time, not even in vain: each has told of its event once."""
+        await self.answered(1)
+        audit = harness.names(self._settings).events + AUDIT
+        await harness.eventually(lambda: self._told(audit), "all events are there")
+        assert await harness.depth(self._settings, audit) == len(self._ids)
+
+    async def _told(self, audit: str) -> bool:
+        return await harness.depth(self._settings, audit) >= len(self._ids)
+
     async def assert_exactly_once(self, *, ordered: bool = True) -> None:
         """Every request is answered, and once more with the same bytes; the rows, versions and events are theirs."""
         first = await self._sending
@@ -173,9 +183,11 @@ async def test_told_to_stop_three_times_under_load_it_ends_in_order(settings: co
         await process.consuming()
         load = await stack.enter_async_context(loaded(settings, 2 * MANY))
         for stop in range(3):
+            await process.consuming()
             await load.answered(0.2 * (stop + 1))
             await stopped(process)
             process = await stack.enter_async_context(Process(settings))
+        await load.assert_told_once()
         await load.assert_exactly_once()
 
 

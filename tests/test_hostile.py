@@ -6,6 +6,7 @@ What a client library refuses to send is marshalled here by hand.
 import asyncio
 import json
 import logging
+import signal
 import struct
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import aiormq
 import pytest
 import pytest_asyncio
+from aio_pika import Message
 from aiormq.abc import AbstractConnection, ChannelFrame, DeliveredMessage, FrameType
 from aiormq.channel import Channel
 from pamqp.commands import Basic
@@ -25,6 +27,7 @@ import main
 from src import errors, wire
 from src.client import Client
 from tests import harness
+from tests.forked import Forked
 from tests.test_frames import nested, payload, short, table
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -522,3 +525,19 @@ async def test_what_was_never_a_request_to_the_service_ends_as_a_dead_letter(ben
         await bench.send(f"{bench.settings.service_name}.{queue}", CREATE, exchange="")
     await bench.letters.until(lambda: len(bench.letters.all) == letters + 3)
     assert {reason(letter) for letter in bench.letters.all[letters:]} == {"unknown-operation"}
+
+
+async def test_the_log_of_a_process_is_one_line_a_record(postgres_url: str, template: str, rabbitmq_url: str) -> None:
+    async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, Forked(settings) as process:
+        await process.consuming()
+        async with harness.channel(rabbitmq_url) as raw:
+            exchange = await raw.get_exchange(harness.names(settings).requests, ensure=False)
+            for message_id in ("xyzzy\n%s", "xyzzy\x1b[31m"):
+                await exchange.publish(Message(b'{"\n%s\x1b": xyzzy}', message_id=message_id), "session.create")
+        await process.says("dead letter", times=2)
+        process.signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    for line in process.log:
+        assert line.startswith('event="')
+        assert line.rstrip("\n").isprintable()
+        assert SECRET not in line

@@ -65,6 +65,8 @@ def test_a_part_of_the_database_url_has_aliases(alias: str, monkeypatch: pytest.
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(wrong: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "RABBITMQ_URL"):  # the servers that these tests run on
+        monkeypatch.delenv(name, raising=False)
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(config.WrongSettings) as caught:
