@@ -43,7 +43,8 @@ def main(
     output: Annotated[Path, typer.Option(help="The file of results.")] = LATEST,
 ) -> None:
     """Measure the service beside programs that do less for the same messages."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for signal_number in SIGNALS:
+        signal.signal(signal_number, _interrupt)
     chosen = [program for program in PROGRAMS if not only or program.name in only]
     if only and len(chosen) < len(set(only)):
         raise typer.BadParameter(f"there are {', '.join(program.name for program in PROGRAMS)}", param_hint="--only")
@@ -71,9 +72,12 @@ def _servers() -> Iterator[Servers]:
     with database.fresh(postgres.url, "bench") as url:
         migrate = [sys.executable, "main.py", "migrate"]
         environment = os.environ | {"DATABASE_URL": url}
-        subprocess.run(migrate, cwd=programs.ROOT, env=environment, check=True, capture_output=True)  # noqa: S603
-        err.print(f"database and queues: {make_url(url).database}…, gone at the end")
-        yield Servers(rabbitmq.url, url)
+        try:
+            subprocess.run(migrate, cwd=programs.ROOT, env=environment, check=True, capture_output=True)  # noqa: S603
+            err.print(f"database and queues: {make_url(url).database}…, gone at the end")
+            yield Servers(rabbitmq.url, url)
+        finally:
+            _ignore_signals()
 
 
 async def _measure(chosen: list[Program], found: Servers, messages: int, number: int) -> dict[str, Result]:
@@ -121,19 +125,30 @@ def _profile(found: Servers, messages: int) -> None:
 
 
 def _stop_once() -> None:
-    """The first Ctrl-C or SIGTERM ends the measurement; no other interrupts what cleans up after it."""
+    """Ctrl-C or SIGTERM cancels the running task."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
         err.print("stopping")
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         if task:
             task.cancel()
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop)
+
+
+def _interrupt(*_: object) -> None:
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    """The first one ends the program: no other interrupts what cleans up after it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _write(output: Path, results: dict[str, Result], found: Servers, messages: int) -> None:

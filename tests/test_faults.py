@@ -28,6 +28,7 @@ from tests.forked import Forked as Process
 
 MANY = 400
 AUDIT = "audit"
+RELOAD, WRITE = "SELECT pg_reload_conf()", "SET default_transaction_read_only = off"
 GRACE = config.Settings.model_fields["graceful_timeout"].default
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -39,7 +40,7 @@ class Load:
     """
 
     def __init__(self, client: Client, settings: config.Settings, size: int = MANY) -> None:
-        self._client = client
+        self.client = client
         self._settings = settings
         self._url = settings.database.set(drivername="postgresql").render_as_string(hide_password=False)
         self._shared = str(uuid.uuid4())
@@ -65,7 +66,7 @@ class Load:
             yield self._ask(message_id, operation, body)
 
     async def _ask(self, message_id: str, operation: str, body: dict[str, Any]) -> Reply:
-        reply = await self._client.request(operation, body, message_id=message_id)
+        reply = await self.client.request(operation, body, message_id=message_id)
         async with self._answered:
             self.replies[message_id] = reply
             self._answered.notify_all()
@@ -265,8 +266,11 @@ async def test_requests_sent_while_the_database_is_down_wait_for_it(
         await process.consuming()
         async with loaded(fragile) as load:
             await asyncio.to_thread(postgres.stop)
+            read = asyncio.create_task(load.client.call("user.count"))
             await process.says("waiting for the database")
+            await process.says("reads: not consuming for the moment")
             await asyncio.to_thread(postgres.start)
+            assert await read == {"count": 0}
             await load.assert_exactly_once()
 
 
@@ -295,18 +299,14 @@ async def test_its_backends_are_ended_again_and_again(settings: config.Settings,
             await load.assert_exactly_once()
 
 
-async def test_the_database_becomes_read_only_under_load(settings: config.Settings, database_url: str) -> None:
-    name = URL(database_url).name
-    async with Process(settings) as process:
+async def test_the_database_becomes_read_only_under_load(fragile: config.Settings, postgres: PostgresServer) -> None:
+    async with Process(fragile) as process:
         await process.consuming()
-        async with loaded(settings) as load:
+        async with loaded(fragile) as load:
             await load.answered(0.2)
-            read_only = f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
-            await harness.execute(database_url, read_only, f"SELECT pg_terminate_backend(pid) {OTHERS}")
-            await process.says("waiting for the database")
-            await harness.execute(
-                database_url, "SET default_transaction_read_only = off", f'ALTER DATABASE "{name}" RESET ALL'
-            )
+            await harness.execute(postgres.url, "ALTER SYSTEM SET default_transaction_read_only = on", RELOAD)
+            await process.says("the database is read-only")
+            await harness.execute(postgres.url, WRITE, "ALTER SYSTEM RESET default_transaction_read_only", RELOAD)
             await load.assert_exactly_once()
 
 
