@@ -122,12 +122,17 @@ def tolerable_method(payload: bytes) -> bytes:
         if size is None:
             text = payload[offset + 1 : offset + 1 + payload[offset]]
             offset += 1 + len(text)
-            sound = text if text.isascii() else text.decode(errors="backslashreplace").encode()[:255]
-            pieces.append(len(sound).to_bytes() + sound)
+            pieces.append(_short(text if text.isascii() else text.decode(errors="backslashreplace").encode()))
         else:
             pieces.append(payload[offset : offset + size])
             offset += size
     return b"".join(pieces) + payload[offset:]
+
+
+def _short(text: bytes) -> bytes:
+    """A short string of at most 255 bytes, which end where a character ends: half of one would not decode."""
+    whole = text[:255].decode(errors="ignore").encode()
+    return len(whole).to_bytes() + whole
 
 
 class TolerantReader:

@@ -19,6 +19,7 @@ FOREVER = math.inf
 CONFIRM_TIMEOUT = 10  # seconds
 ROUND_TRIP = 5  # seconds that a broker may take to answer
 PAUSE = (0.05, 2)  # seconds between two attempts: the first, the longest
+LOSSES = 3  # of the connection, after which a message that is tried once counts as refused: it may be what kills it
 
 
 class _Result(Enum):
@@ -46,9 +47,9 @@ class Publisher:
         """Whether the broker has taken each message.
 
         One that it refuses is published again for ``patience`` seconds. While the connection is down or blocked this
-        waits, and what was lost with it is published again.
+        waits, and what was lost with it is published again; without patience three times at the most.
         """
-        loop, pause = asyncio.get_running_loop(), PAUSE[0]
+        loop, pause, losses = asyncio.get_running_loop(), PAUSE[0], 0
         results = [_Result.LOST] * len(messages)
         while pending := [
             index
@@ -66,6 +67,9 @@ class Publisher:
                 pause = min(pause * 2, PAUSE[1])
             if _Result.REFUSED in attempt:
                 patience -= loop.time() - begun
+            losses += _Result.LOST in attempt
+            if patience <= 0 and losses == LOSSES:
+                break
         return [result is _Result.TAKEN for result in results]
 
     async def _attempt(self, connection: AbstractConnection, messages: Sequence[Outgoing]) -> list[_Result]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pamqp import body, commands, constants, header, heartbeat
 from pamqp.commands import Basic
 
-from src.frames import UNDECODABLE, TolerantReader, tolerable
+from src.frames import UNDECODABLE, TolerantReader, tolerable, tolerable_method
 
 NAMES = Basic.Properties.__slots__
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]
@@ -140,6 +140,22 @@ LISTS = st.one_of(
 @example(struct.pack(">HH", 1, 0x8000) + short(b"continued flags"))
 def test_whatever_the_property_list_holds_the_result_decodes(properties: bytes) -> None:
     decoded(tolerable(struct.pack(">HHQ", 60, 0, 0) + properties))
+
+
+def delivery(routing_key: bytes) -> bytes:
+    """The payload of a Basic.Deliver with a routing key of whatever bytes."""
+    return b"\0\x3c\0\x3c" + short(b"tag") + struct.pack(">QB", 1, 0) + short(b"exchange") + short(routing_key)
+
+
+@given(st.one_of(st.binary(max_size=255), st.text().map(lambda text: text.encode()[:255])))
+@example(b"\xed\xa0\x80" + "é".encode() * 126)
+def test_whatever_the_routing_key_holds_the_method_decodes(routing_key: bytes) -> None:
+    tolerable = tolerable_method(delivery(routing_key))
+    deliver = Basic.Deliver()
+    deliver.unmarshal(tolerable[4:])
+    assert (deliver.delivery_tag, deliver.exchange) == (1, "exchange")
+    if routing_key.decode(errors="replace").encode() == routing_key:
+        assert tolerable == delivery(routing_key)
 
 
 def frames() -> list[bytes]:

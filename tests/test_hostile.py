@@ -26,7 +26,7 @@ import config
 import main
 from src import errors, wire
 from src.client import Client
-from tests import harness
+from tests import harness, requester
 from tests.forked import Forked
 from tests.test_frames import nested, payload, short, table
 
@@ -49,6 +49,17 @@ class Header(ContentHeader):
 
     def marshal(self) -> bytes:
         return self._data
+
+
+class Publish(Basic.Publish):
+    """To a routing key of whatever bytes."""
+
+    def __init__(self, exchange: str, routing_key: bytes) -> None:
+        super().__init__(exchange=exchange)
+        self._key = routing_key
+
+    def marshal(self) -> bytes:
+        return super().marshal()[:-2] + short(self._key) + b"\0"
 
 
 class Arrivals:
@@ -96,7 +107,7 @@ class Bench:
         return queue
 
     async def send(
-        self, operation: str, body: bytes, pieces: Mapping[str, Any] | None = None, exchange: str | None = None
+        self, operation: str | bytes, body: bytes, pieces: Mapping[str, Any] | None = None, exchange: str | None = None
     ) -> None:
         """Publish, with the properties given: bytes go out as they are."""
         exchange = harness.names(self.settings).requests if exchange is None else exchange
@@ -105,7 +116,7 @@ class Bench:
             for name, value in (pieces or {}).items()
         }
         frames: list[FrameType] = [
-            Basic.Publish(exchange=exchange, routing_key=operation),
+            Publish(exchange, operation.encode() if isinstance(operation, str) else operation),
             Header(payload(marshalled, len(body))),
             *self.channel._split_body(body),
         ]
@@ -180,7 +191,7 @@ def reason(message: DeliveredMessage) -> str:
     return str((message.header.properties.headers or {}).get(wire.REASON)).removeprefix(errors.PREFIX)
 
 
-async def between_two_good(bench: Bench, operation: str, body: bytes, pieces: Pieces, rows: int = 0) -> None:
+async def between_two_good(bench: Bench, operation: str | bytes, body: bytes, pieces: Pieces, rows: int = 0) -> None:
     """Send it between two good requests, which are served, and find so many rows of it."""
     had, first = await bench.rows(), await bench.good()
     await bench.send(operation, body, pieces)
@@ -211,7 +222,7 @@ def _is_of(reply: DeliveredMessage, name: str, pieces: Pieces) -> bool:
     return reply.header.properties.correlation_id == given
 
 
-async def assert_dead(bench: Bench, expected: str, operation: str, body: bytes, pieces: Pieces) -> None:
+async def assert_dead(bench: Bench, expected: str, operation: str | bytes, body: bytes, pieces: Pieces) -> None:
     """It cannot be answered, so it becomes one dead letter that says why."""
     letters = len(bench.letters.all)
     await between_two_good(bench, operation, body, pieces)
@@ -303,6 +314,24 @@ BAD_ADDRESSES = {
 @pytest.mark.parametrize("pieces", BAD_ADDRESSES.values(), ids=BAD_ADDRESSES)
 async def test_a_bad_request_without_an_address_is_a_dead_letter(bench: Bench, pieces: Pieces) -> None:
     await assert_dead(bench, "malformed", "session.create", b'{"title": xyzzy}', pieces | {"message_id": "a"})
+
+
+@pytest.mark.parametrize(
+    "routing_key", [b"\xff", b"\xed\xa0\x80" * 85, b"\xed\xa0\x80" + "é".encode() * 126, b"\xff" * 255]
+)
+async def test_a_routing_key_that_is_no_text_ends_as_a_dead_letter(bench: Bench, routing_key: bytes) -> None:
+    await assert_dead(bench, "unknown-operation", routing_key, CREATE, {"message_id": "a"})
+
+
+async def test_a_forged_direct_reply_to_stops_nobody(settings: config.Settings) -> None:
+    """The broker closes the connection that publishes a reply to it."""
+    forged = {"reply_to": "amq.rabbitmq.reply-to.AAAA.BBBB"}
+    async with harness.running(settings), requester.asking(settings) as db:
+        for operation in ("session.create", "session.count"):
+            await db.publish(operation, {}, "forged", **forged)
+            assert (await db.ask(operation)).problem is None
+        assert (await db.ask("session.create", {}, "forged")).problem is None
+        assert (await db.ask("session.count")).document == {"count": 2}
 
 
 @pytest.mark.parametrize("address", ["q|no-such-exchange", "a|b|c", "x" * 255, "\n\x1b[31m%s"])
