@@ -1,18 +1,19 @@
 """Settings: the only reader of the environment (and of ``.env``, where there is one)."""
 
+import re
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from yarl import URL as PlainURL
+from yarl import URL
 
 from src import wire
 
-DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
+POSTGRESQL = ("postgresql", "postgres", "postgresql+asyncpg")
+PARAMETERS = {"sslmode", "ssl", "application_name", "host", "port"}  # of a database's URL
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -68,7 +69,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
         try:
-            url = PlainURL(value.get_secret_value())
+            url = URL(value.get_secret_value())
         except ValueError:
             raise ValueError("is no URL") from None
         if url.scheme not in {"amqp", "amqps"} or not url.host:
@@ -78,9 +79,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value:
-            _normalised(value.get_secret_value())
-        return value
+        return value and SecretStr(_libpq(value.get_secret_value()))
 
     @model_validator(mode="after")
     def _fill_batches(self) -> Self:
@@ -91,46 +90,38 @@ class Settings(BaseSettings):
         return self
 
     @cached_property
-    def database(self) -> URL:
-        """Where the database is, for SQLAlchemy with asyncpg; without what is no argument of asyncpg's connect."""
-        return self._database[0]
-
-    @property
-    def application_name(self) -> str:
-        """What the database's views call our connections."""
-        return self._database[1] or self.service_name
-
-    @cached_property
-    def _database(self) -> tuple[URL, str | None]:
+    def dsn(self) -> str:
+        """Where the database is, as libpq has it: ``postgresql://…?sslmode=…``, the password in it."""
         if self.database_url:
-            return _normalised(self.database_url.get_secret_value())
-        url = URL.create(
-            DRIVERS[self.database_type],
-            self.database_user,
-            self.database_password.get_secret_value() or None,
-            self.database_host,
-            self.database_port,
-            self.database_name,
+            return self.database_url.get_secret_value()
+        url = URL.build(
+            scheme=self.database_type,
+            user=self.database_user,
+            password=self.database_password.get_secret_value() or None,
+            host=self.database_host,
+            port=self.database_port,
+            path=f"/{self.database_name}",
         )
-        return url, None
+        return str(url)
 
 
-def _normalised(text: str) -> tuple[URL, str | None]:
-    """SQLAlchemy's URL and the application name. What libpq calls ``sslmode``, asyncpg calls ``ssl``."""
+def _libpq(text: str) -> str:
+    """The URL as libpq has it. Raises ValueError. SQLAlchemy calls ``ssl`` what is ``sslmode`` there."""
+    scheme, found, rest = text.partition("://")
+    login, at, place = rest.rpartition("@")  # a password may hold what would end it elsewhere
     try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError("is no URL of the form postgresql://user:password@host:port/name") from None
-    driver = DRIVERS.get(url.drivername, url.drivername)
-    if driver != "postgresql+asyncpg":
-        raise ValueError(f"names {url.drivername}; this service works with postgresql")
-    query: dict[str, Any] = dict(url.query)
-    name = query.pop("application_name", None)
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
-    if unknown := query.keys() - {"ssl", "host", "port"}:
+        parts = urlsplit(f"//{place}")
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        found = ""
+    if not found:
+        raise ValueError("is no URL of the form postgresql://user:password@host:port/name")
+    if scheme not in POSTGRESQL:
+        raise ValueError(f"names {scheme}; this service works with postgresql")
+    if unknown := parse_qs(parts.query, keep_blank_values=True).keys() - PARAMETERS:
         raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
-    return url.set(drivername=driver, query=query), name
+    query = "&".join(re.sub("^ssl=", "sslmode=", one) for one in parts.query.split("&"))
+    return f"postgresql://{login}{at}{parts.netloc}{parts.path}{'?' if query else ''}{query}"
 
 
 class WrongSettings(Exception):

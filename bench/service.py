@@ -5,13 +5,13 @@ import os
 import signal
 from unittest import mock
 
-import main as service
+import main
 from bench.stopwatch import Job, Stopwatch
-from src.batches import Batch
+from src.amqp.batches import Batch
 from src.subscribers import Subscribers
 
 
-def main() -> None:
+def measured() -> None:
     job = Job.read()
     os.environ |= _environment(job)
     watch, profile = Stopwatch(job.messages), cProfile.Profile()
@@ -26,7 +26,7 @@ def main() -> None:
             signal.raise_signal(signal.SIGTERM)
 
     with mock.patch.object(Subscribers, "write", timed):
-        service.serve()
+        main.serve()
     if job.profile:
         profile.dump_stats(job.profile)
     watch.report()
@@ -43,4 +43,4 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    measured()

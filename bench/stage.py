@@ -17,8 +17,8 @@ from pamqp.commands import Basic
 from pamqp.common import FieldTable
 from sqlalchemy import make_url
 
-import broker
-from src import models, wire
+from src import wire
+from src.amqp.topology import Topology
 
 SESSIONS = 100  # that the queries belong to; a single one would be a hot row for those that commit one by one
 AT_ONCE = 500  # messages that are published before their confirms are awaited
@@ -117,8 +117,9 @@ class Stage:
         )
         async with self._cleared(scene):
             async with self._channel() as channel:
-                operations = [operation for entity in models.entities() for operation in entity.operations()]
-                await broker.Topology(names, operations, partitions=1, read_ttl=READ_TTL).declare(channel)
+                await Topology(names, writes=["query.create"], reads=[], partitions=1, read_ttl=READ_TTL).declare(
+                    channel
+                )
                 for queue in scene.results:
                     await channel.queue_declare(queue, durable=True, arguments=QUORUM)
                 await channel.queue_bind(events, names.events, "query.created")

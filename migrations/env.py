@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import config
-from src import inbox, models
+from src import models
+from src.database import engine_url
+from src.work import inbox
 
 LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
 
@@ -42,14 +44,19 @@ def run(connection: sa.Connection) -> None:
         context.run_migrations()
 
 
+def url() -> sa.URL:
+    """Where the settings say that the database is."""
+    return engine_url(config.load().dsn)[0]
+
+
 async def connect() -> None:
-    engine = create_async_engine(config.load().database, poolclass=NullPool)
+    engine = create_async_engine(url(), poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
 
 
 if context.is_offline_mode():
-    context.configure(url=config.load().database, target_metadata=metadata, literal_binds=True)
+    context.configure(url=url(), target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

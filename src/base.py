@@ -2,19 +2,23 @@
 
 import json
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from enum import Enum as PythonEnum
+from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AliasGenerator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import JSON as PlainJSON
 from sqlalchemy import Column, ColumnElement, DateTime, Enum, MetaData, Text, func, inspect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
+
+from src.clock import now
+from src.errors import IllegalTransition
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
@@ -31,20 +35,6 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-class _Clock:
-    """UTC, to the microsecond, strictly increasing within the process: of two changes the later one is later."""
-
-    def __init__(self) -> None:
-        self._last = datetime.min.replace(tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
-        return self._last
-
-
-now = _Clock()
 
 
 def same(one: object, other: object) -> bool:
@@ -111,27 +101,49 @@ def _default(column: ColumnElement[Any]) -> Callable[[], Any]:
             return lambda: None
 
 
-class Timestamped:
-    """When the row was made and last changed. The service sets both, and no two changes have the same time."""
+class Record(Base):
+    """A row that is spoken to on the wire: it says when it was made and last changed, and counts its changes.
+
+    ``version`` starts at 1; that of an update or a delete is held against it. No two changes have the same time.
+    """
+
+    __abstract__ = True
 
     created_at: Mapped[datetime] = mapped_column(default=now, server_default=func.now(), index=True, sort_order=90)
     updated_at: Mapped[datetime] = mapped_column(default=now, server_default=func.now(), sort_order=91)
-
-
-class Versioned:
-    """Starts at 1 and counts the changes: what ``version`` in an update or a delete is held against."""
-
     version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=92)
+
+
+class Stateful:
+    """Has a status, which becomes another one only as ``MAY_BECOME`` allows: the next one, and those it may follow."""
+
+    status: Any
+    MAY_BECOME: ClassVar[Mapping[Any, Collection[Any]]]
+
+    def move_to(self, status: StrEnum) -> None:
+        """Take the next status. Raises IllegalTransition."""
+        if self.status not in self.MAY_BECOME[status]:
+            raise IllegalTransition(f"A {type(self).__name__.lower()} that is {self.status} cannot become {status}.")
+        self.status = status
+
+
+def _on_the_wire(name: str) -> str:
+    """SQLAlchemy reserves the attribute name ``metadata``."""
+    return "metadata" if name == "meta" else name
 
 
 class Schema(BaseModel):
     """What is said on the wire: types as they are in JSON, no field that is not declared."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", from_attributes=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", from_attributes=True, alias_generator=AliasGenerator(alias=_on_the_wire)
+    )
 
 
 class Row(Schema):
-    """What a Read schema begins with."""
+    """What a Read schema begins with; it is read from the attributes of a row."""
+
+    model_config = ConfigDict(alias_generator=AliasGenerator(serialization_alias=_on_the_wire))
 
     id: UUID
     version: int
@@ -141,3 +153,15 @@ class Row(Schema):
 
 UNCHANGED: Any = None
 """The default of an update's fields: those that are not sent stay as they are."""
+
+
+class Id(Schema):
+    """Names a row."""
+
+    id: UUID
+
+
+class Change(Id):
+    """Names a row to be changed, and the version it must have, if any."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None

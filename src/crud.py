@@ -11,12 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import rows
-from src.base import Base, columns, same
+from src import keys, rows
+from src.base import Base, Record, columns, same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 
 
-async def create[M: Base](session: AsyncSession, model: type[M], **values: Any) -> M:
+async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
     """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
     loaded = rows.of(session)
     if values.get("id") is None:
@@ -30,17 +30,17 @@ async def create[M: Base](session: AsyncSession, model: type[M], **values: Any) 
     return row
 
 
-async def get[M: Base](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
+async def get[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """The row, locked where the session writes. Raises NotFound, and VersionMismatch where it has another version."""
     row = await rows.of(session).get(model, row_id)
     if not isinstance(row, model):
         raise NotFound(f"There is no {model.__name__.lower()} with this id.")
-    if version is not None and version != getattr(row, "version", version):
+    if version is not None and version != row.version:
         raise VersionMismatch
     return row
 
 
-async def find[M: Base](session: AsyncSession, model: type[M], **unique: Any) -> M:
+async def find[M: Record](session: AsyncSession, model: type[M], **unique: Any) -> M:
     """The row that has these values in the columns of a unique constraint. Raises NotFound."""
     row_id = await rows.of(session).find(model, tuple(unique), tuple(unique.values()))
     if row_id is None:
@@ -48,7 +48,7 @@ async def find[M: Base](session: AsyncSession, model: type[M], **unique: Any) ->
     return await get(session, model, row_id)
 
 
-async def update[M: Base](
+async def update[M: Record](
     session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
@@ -62,14 +62,14 @@ async def update[M: Base](
     return row
 
 
-async def delete[M: Base](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
+async def delete[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
     row = await get(session, model, row_id, version)
     await rows.of(session).remove(row)
     return row
 
 
-async def list[M: Base](  # noqa: A001 - it is called as crud.list
+async def list[M: Record](  # noqa: A001 - it is called as crud.list
     session: AsyncSession,
     model: type[M],
     where: Mapping[str, Any],
@@ -106,8 +106,8 @@ def error(field: str, message: str) -> dict[str, str]:
     return {"pointer": f"/{field}", "message": message}
 
 
-async def _check_parents(session: AsyncSession, row: Base, values: Mapping[str, Any]) -> None:
-    for name, parent in rows.keys(type(row)).parents.items():
+async def _check_parents(session: AsyncSession, row: Record, values: Mapping[str, Any]) -> None:
+    for name, parent in keys.parents(type(row)).items():
         value = values.get(name)
         if value is None or (parent is type(row) and value == row.id):
             continue
@@ -115,9 +115,9 @@ async def _check_parents(session: AsyncSession, row: Base, values: Mapping[str, 
             raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
 
 
-async def _check_uniques(session: AsyncSession, row: Base, changes: Mapping[str, Any]) -> bool:
+async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[str, Any]) -> bool:
     """Whether a unique value changes. Raises Conflict where another row has it."""
-    changed = [names for names in rows.keys(type(row)).uniques if any(name in changes for name in names)]
+    changed = [names for names in keys.uniques(type(row)) if any(name in changes for name in names)]
     for names in changed:
         values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
         if await rows.of(session).find(type(row), names, values) not in (None, row.id):

@@ -44,16 +44,30 @@ SERVER_SETTINGS = {  # milliseconds; the server ends what the client has forgott
 }
 
 
-class Database:
-    """One engine. ``application_name`` is what the server's own views show; ``options`` go to the pool."""
+def engine_url(dsn: str) -> tuple[URL, str | None]:
+    """SQLAlchemy's URL for asyncpg, without what is no argument of its connect, and the application name if any."""
+    url = sa.make_url(dsn)
+    query: dict[str, Any] = dict(url.query)
+    name = query.pop("application_name", None)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return url.set(drivername="postgresql+asyncpg", query=query), name
 
-    def __init__(self, url: URL, application_name: str = "db", **options: Any) -> None:
-        self.url = url
+
+class Database:
+    """One engine. ``dsn`` is as libpq has it; an ``application_name`` in it is what the server's own views show.
+
+    ``options`` go to the pool.
+    """
+
+    def __init__(self, dsn: str, application_name: str = "db", **options: Any) -> None:
+        url, given_name = engine_url(dsn)
+        self.place = f"{url.host}:{url.port or 5432}"
         arguments: dict[str, Any] = {
             "connect_args": {
                 "timeout": 10,
                 "command_timeout": COMMAND_TIMEOUT,
-                "server_settings": {"application_name": application_name} | SERVER_SETTINGS,
+                "server_settings": {"application_name": given_name or application_name} | SERVER_SETTINGS,
             },
             "hide_parameters": True,  # what a request said is nobody's business but its rows'
             "json_serializer": lambda value: pydantic_core.to_json(value).decode(),

@@ -12,34 +12,18 @@ schemas for them, and those of its own that ``command`` (a write) and ``query`` 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast, get_type_hints
-from uuid import UUID
+from typing import Any, get_type_hints
 
 import pydantic_core
-import sqlalchemy as sa
-from pydantic import Field, create_model
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import crud, rows
-from src.base import Base, Schema, columns
+from src import keys, operations, rows
+from src.base import Base, Change, Id, Record, Schema
 from src.errors import ResultTooLarge
 
 type Handler = Callable[[AsyncSession, Any], Awaitable[Any]]
 type Decorator = Callable[[Handler], Handler]
-
-Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-class Id(Schema):
-    """Names a row."""
-
-    id: UUID
-
-
-class Change(Id):
-    """Names a row to be changed, and the version it must have, if any."""
-
-    version: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -68,14 +52,14 @@ class Operation:
         """Its requests say by id or unique value which rows they are about."""
         return self._names.id or bool(self._names.uniques)
 
-    def want(self, wanted: rows.Wanted, data: Schema) -> None:
+    def want(self, wanted: rows.Wanted, data: BaseModel) -> None:
         """Note which rows a request names, so that a batch loads them together."""
         names = self._names
         if names.id and (row_id := data.__dict__["id"]) is not None:
             wanted.rows[self.entity.model].add(row_id)
         for name, parent in names.parents.items():
-            if (value := data.__dict__[name]) is not None:
-                wanted.parents[parent].add(value)
+            if (parent_id := data.__dict__[name]) is not None:
+                wanted.parents[parent].add(parent_id)
         for unique in names.uniques:
             values = tuple(data.__dict__[name] for name in unique)
             if None not in values:
@@ -83,11 +67,11 @@ class Operation:
 
     @cached_property
     def _names(self) -> "_Names":
-        fields, keys = self.request.model_fields, rows.keys(self.entity.model)
+        fields, model = self.request.model_fields, self.entity.model
         return _Names(
             id="id" in fields,
-            parents={name: parent for name, parent in keys.parents.items() if name in fields},
-            uniques=tuple(unique for unique in keys.uniques if all(name in fields for name in unique)),
+            parents={name: parent for name, parent in keys.parents(model).items() if name in fields},
+            uniques=tuple(unique for unique in keys.uniques(model) if all(name in fields for name in unique)),
         )
 
 
@@ -104,7 +88,7 @@ class _Names:
 class Entity:
     """A table and what can be said of it on the wire. Without ``create`` or ``update`` it has no such operation."""
 
-    model: type[Base]
+    model: type[Record]
     read: type[Schema]
     create: type[Schema] | None = None
     update: type[Schema] | None = None
@@ -136,7 +120,7 @@ class Entity:
 
     def _readable(self, result: Any) -> Any:
         match result:
-            case Base():
+            case Record():
                 return self.read.model_validate(result)
             case list() | tuple():
                 return {"items": [self._readable(item) for item in result], "next": None}
@@ -153,74 +137,33 @@ class Entity:
 
     def _writes(self) -> Iterator[Operation]:
         if self.create:
-            creating = _schema(self.create.__name__, self.create, id=(UUID | None, None))
-            yield Operation(self, "create", self._create, creating, writes=True, emits="created")
+            yield self._common("create", operations.create, operations.creating(self.create), emits="created")
         if self.update:
-            updating = _schema(self.update.__name__, self.update, Change)
-            yield Operation(self, "update", self._update, updating, writes=True, emits="updated")
+            yield self._common("update", operations.update, operations.updating(self.update), emits="updated")
         if self.delete:
-            yield Operation(self, "delete", self._delete, Change, writes=True, emits="deleted")
+            yield self._common("delete", operations.delete, Change, emits="deleted")
 
     def _reads(self) -> Iterator[Operation]:
-        where = self._where()
-        counted = _schema(f"Count{self.model.__name__}", Schema, where=(where, where()))
-        ordered = _schema(
-            f"List{self.model.__name__}",
-            counted,
-            order=(self._order(), ["-created_at", "id"]),
-            limit=(Annotated[int, Field(ge=1, le=1000)], 50),
-            offset=(Annotated[int, Field(ge=0, le=2**62)], 0),
-        )
-        yield Operation(self, "get", self._get, Id, writes=False)
-        yield Operation(self, "list", self._list, ordered, writes=False)
-        yield Operation(self, "count", self._count, counted, writes=False)
-        yield Operation(self, "exists", self._exists, counted, writes=False)
+        counting = operations.counting(self.model, self.read)
+        yield self._common("get", operations.get, Id)
+        yield self._common("list", self._page, operations.listing(self.model, self.read))
+        yield self._common("count", operations.count, counting)
+        yield self._common("exists", operations.exists, counting)
 
-    def _where(self) -> type[Schema]:
-        """Equality with any column but JSON; null is a value to be equal to."""
-        fields = {name: (kind | None, None) for name, kind in self._comparable().items()}
-        return _schema(f"Where{self.model.__name__}", Schema, **fields)
+    def _common(
+        self,
+        name: str,
+        run: Callable[[AsyncSession, type[Record], Any], Awaitable[Any]],
+        request: type[Schema],
+        emits: str | None = None,
+    ) -> Operation:
+        """An operation that every entity has; what it runs is told the model as well."""
 
-    def _order(self) -> Any:
-        """Up to eight of the comparable columns, ``-`` before one that descends."""
-        names: Any = Literal[tuple(sign + name for name in self._comparable() for sign in ("", "-"))]
-        return Annotated[list[names], Field(max_length=8)]
+        async def handler(session: AsyncSession, data: Any) -> Any:
+            return await run(session, self.model, data)
 
-    def _comparable(self) -> dict[str, Any]:
-        fields = {name: field.annotation for name, field in self.read.model_fields.items()}
-        kinds = {name: getattr(self.model, name).type for name in columns(self.model) if name in fields}
-        return {name: fields[name] for name, kind in kinds.items() if not isinstance(kind, sa.JSON)}
+        return Operation(self, name, handler, request, writes=emits is not None, emits=emits)
 
-    async def _create(self, session: AsyncSession, request: Any) -> Base:
-        return await crud.create(session, self.model, **request.__dict__)
-
-    async def _update(self, session: AsyncSession, request: Any) -> Base:
-        changes = {name: request.__dict__[name] for name in request.model_fields_set - {"id", "version"}}
-        return await crud.update(session, self.model, request.id, changes, request.version)
-
-    async def _delete(self, session: AsyncSession, request: Any) -> Base:
-        return await crud.delete(session, self.model, request.id, request.version)
-
-    async def _get(self, session: AsyncSession, request: Any) -> Base:
-        return await crud.get(session, self.model, request.id)
-
-    async def _list(self, session: AsyncSession, request: Any) -> dict[str, Any]:
-        found = await crud.list(
-            session, self.model, _given(request), request.order, limit=request.limit + 1, offset=request.offset
-        )
-        items = [self._readable(row) for row in found[: request.limit]]
-        return {"items": items, "next": request.offset + request.limit if len(found) > request.limit else None}
-
-    async def _count(self, session: AsyncSession, request: Any) -> dict[str, int]:
-        return {"count": await crud.count(session, self.model, _given(request))}
-
-    async def _exists(self, session: AsyncSession, request: Any) -> dict[str, bool]:
-        return {"exists": await crud.exists(session, self.model, _given(request))}
-
-
-def _schema(name: str, /, *bases: type[Schema], **fields: Any) -> type[Schema]:
-    return cast("type[Schema]", create_model(name, __base__=bases, **fields))
-
-
-def _given(request: Any) -> dict[str, Any]:
-    return {name: request.where.__dict__[name] for name in request.where.model_fields_set}
+    async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
+        found, following = await operations.page(session, model, request)
+        return {"items": [self._readable(row) for row in found], "next": following}

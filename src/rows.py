@@ -9,51 +9,15 @@ Whatever is not in it is asked of the database, which differs from it only in wh
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, UniqueConstraint, inspect, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, Timestamped, Versioned, columns, now, same
-
-
-@dataclass(frozen=True)
-class Keys:
-    """By what a model's rows are named: ``parents`` maps a foreign key's attribute to the model it refers to."""
-
-    parents: dict[str, type[Base]]
-    uniques: tuple[tuple[str, ...], ...]
-
-
-@cache
-def keys(model: type[Base]) -> Keys:
-    """The model's foreign keys and unique constraints, as its attributes."""
-    mapper = inspect(model)
-    table = cast("Table", mapper.local_table)
-    models = {other.local_table: other.class_ for other in mapper.registry.mappers}
-    attribute = {column: mapper.get_property_by_column(column).key for column in table.columns}
-    uniques = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-    return Keys(
-        parents={attribute[key.parent]: models[key.column.table] for key in table.foreign_keys},
-        uniques=tuple(sorted(tuple(attribute[column] for column in unique.columns) for unique in uniques)),
-    )
-
-
-@cache
-def children(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
-    """Each model that refers to this one, with the attribute that does."""
-    others: list[type[Base]] = [mapper.class_ for mapper in inspect(model).registry.mappers]
-    return tuple((other, name) for other in others for name, parent in keys(other).parents.items() if parent is model)
-
-
-@cache
-def collections(model: type[Base]) -> tuple[tuple[str, type[Base]], ...]:
-    """The relationships that are loaded with a row and belong to it, with the model that they hold."""
-    owned = (rel for rel in inspect(model).relationships if rel.uselist and rel.lazy == "selectin")
-    return tuple((rel.key, rel.mapper.class_) for rel in owned)
-
+from src import keys
+from src.base import Base, Record, columns, same
+from src.clock import now
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
@@ -62,16 +26,58 @@ type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 class Wanted:
     """What a batch names: rows to change, rows referred to, unique values."""
 
-    rows: dict[type[Base], set[UUID]]
+    rows: dict[type[Record], set[UUID]]
     parents: dict[type[Base], set[UUID]]
-    uniques: dict[tuple[type[Base], tuple[str, ...]], set[tuple[Any, ...]]]
+    uniques: dict[tuple[type[Record], tuple[str, ...]], set[tuple[Any, ...]]]
 
     def __init__(self) -> None:
         self.rows, self.parents, self.uniques = defaultdict(set), defaultdict(set), defaultdict(set)
 
 
+class Changes:
+    """What one request has done: rows that it has added, removed, and got, these as they were before."""
+
+    def __init__(self) -> None:
+        self._before: dict[Record, dict[str, Any]] = {}
+        self._added: list[Record] = []
+        self._removed: list[Record] = []
+
+    def get(self, row: Record) -> None:
+        """What becomes of the row from here on is the request's doing."""
+        if row not in self._before and row not in self._added:
+            self._before[row] = _state(row)
+
+    def add(self, row: Record) -> None:
+        self._added.append(row)
+
+    def remove(self, row: Record) -> None:
+        self._removed.append(row)
+        self._before.pop(row, None)
+
+    def forget(self, row: Record) -> None:
+        """The database has changed or deleted it."""
+        self._before.pop(row, None)
+
+    @property
+    def any(self) -> bool:
+        """The request has changed something."""
+        return bool(self._added or self._removed or any(map(self._changed, self._before)))
+
+    def include(self, row: Record) -> bool:
+        """Whether the request has made, changed or removed this row."""
+        return row in self._added or row in self._removed or (row in self._before and bool(self._changed(row)))
+
+    def updated(self) -> list[tuple[Record, dict[str, Any], set[str]]]:
+        """Each row that was there before and is not as it was: the row, its former values, the names that changed."""
+        return [(row, before, changed) for row, before in self._before.items() if (changed := self._changed(row))]
+
+    def _changed(self, row: Record) -> set[str]:
+        state = _state(row)
+        return {name for name, value in self._before[row].items() if not same(state[name], value)}
+
+
 class Rows:
-    """The dictionary, and what the request being served has changed in it.
+    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
 
     With ``lock`` rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the
     two do not wait for each other, so that a child can be added to a row that another partition changes.
@@ -80,27 +86,29 @@ class Rows:
     def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
         self._session = session
         self._lock = lock
-        self._by_id: dict[tuple[type[Base], UUID], Base | None] = {}
+        self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
-        self._before: dict[Base, dict[str, Any]] = {}
-        self._added: list[Base] = []
-        self._removed: list[Base] = []
+        self.changes = Changes()
 
     async def load(self, wanted: Wanted) -> None:
         """Load what a batch names, one statement an entity and a kind of name, ordered by table and id."""
         for model in sorted(wanted.rows, key=_table_name):
             await self._load(model, wanted.rows[model])
-        for model in sorted(wanted.parents, key=_table_name):
-            await self._load_parents(model, wanted.parents[model] - wanted.rows.get(model, set()))
+        for parent in sorted(wanted.parents, key=_table_name):
+            known = {row_id for model, row_id in self._by_id if model is parent}
+            await self._load_parents(parent, wanted.parents[parent] - known)
         for model, names in sorted(wanted.uniques, key=lambda unique: (_table_name(unique[0]), unique[1])):
             await self._load_unique(model, names, wanted.uniques[model, names])
 
-    async def get(self, model: type[Base], row_id: UUID) -> Base | None:
-        """The row, locked to be changed; its changes from here on belong to the request being served."""
+    async def get(self, model: type[Record], row_id: UUID) -> Record | None:
+        """The row, locked to be changed by the request being served."""
         if (model, row_id) not in self._by_id:
             await self._load(model, {row_id})
-        return self._hand_over(self._by_id[model, row_id])
+        row = self._by_id[model, row_id]
+        if row is not None:
+            self.changes.get(row)
+        return row
 
     async def exists(self, model: type[Base], row_id: UUID) -> bool:
         """Whether there is such a row to refer to; if so, nobody deletes it before this transaction ends."""
@@ -118,57 +126,43 @@ class Rows:
             await self._load_unique(model, names, {values})
         return self._by_unique[model, names, values]
 
-    def add(self, row: Base) -> None:
+    def add(self, row: Record) -> None:
         """A new row, of an id and unique values that are free."""
         self._session.add(row)
-        self._added.append(row)
+        self.changes.add(row)
         self._by_id[type(row), row.id] = row
-        self._set_uniques(row, row.id)
+        self._own_uniques(row, row.__dict__, row.id)
 
-    async def remove(self, row: Base) -> None:
+    async def remove(self, row: Record) -> None:
         """Delete the row; flushed on both sides, for a flush writes what came before a delete after it."""
         await self._session.flush()
         await self._session.delete(row)
         await self._session.flush()
         self._note_removed(row)
 
-    def _note_removed(self, row: Base) -> None:
-        self._removed.append(row)
-        self._before.pop(row, None)
-        self._set_uniques(row, None)
+    def _note_removed(self, row: Record) -> None:
+        self.changes.remove(row)
+        self._own_uniques(row, row.__dict__, None)
         self._by_id[type(row), row.id] = None
         self._forget_children(row)
 
-    def begin(self) -> None:
+    def begin(self) -> Changes:
         """A request begins: nothing is changed yet."""
-        self._before, self._added, self._removed = {}, [], []
-
-    @property
-    def touched(self) -> bool:
-        """The request has changed something."""
-        return bool(self._added or self._removed or any(self._changes(row) for row in self._before))
-
-    def changed(self, row: Base) -> bool:
-        """The request has made, changed or removed this row."""
-        return row in self._added or row in self._removed or (row in self._before and bool(self._changes(row)))
+        self.changes = Changes()
+        return self.changes
 
     async def end(self) -> None:
         """A request ends: count the version of what it changed; flush where a unique value was changed."""
-        renamed: list[Base] = []
-        for row, before in self._before.items():
-            changes = self._changes(row)
-            if not changes or row in self._added:
-                continue
-            if isinstance(row, Versioned):
-                row.version = before["version"] + 1
-            if isinstance(row, Timestamped):
-                row.updated_at = now()
-            if any(changes.intersection(unique) for unique in keys(type(row)).uniques):
-                renamed.append(row)
-        for row in renamed:
-            self._set_uniques(row, None, self._before[row])
-        for row in renamed:
-            self._set_uniques(row, row.id)
+        renamed: list[tuple[Record, dict[str, Any]]] = []
+        for row, before, changed in self.changes.updated():
+            row.version = before["version"] + 1
+            row.updated_at = now()
+            if any(changed.intersection(unique) for unique in keys.uniques(type(row))):
+                renamed.append((row, before))
+        for row, before in renamed:
+            self._own_uniques(row, before, None)
+        for row, _ in renamed:
+            self._own_uniques(row, row.__dict__, row.id)
         if renamed:
             await self._session.flush()
 
@@ -178,23 +172,13 @@ class Rows:
         self._by_id, self._parents, self._by_unique = {}, {}, {}
         self.begin()
 
-    def _hand_over(self, row: Base | None) -> Base | None:
-        if row is not None and row not in self._before:
-            self._before[row] = _state(row)
-        return row
-
-    def _changes(self, row: Base) -> set[str]:
-        state = _state(row)
-        return {name for name, value in self._before[row].items() if not same(state[name], value)}
-
-    def _set_uniques(self, row: Base, owner: UUID | None, values: dict[str, Any] | None = None) -> None:
-        values = values or row.__dict__
-        for names in keys(type(row)).uniques:
+    def _own_uniques(self, row: Record, values: dict[str, Any], owner: UUID | None) -> None:
+        for names in keys.uniques(type(row)):
             self._by_unique[type(row), names, tuple(values[name] for name in names)] = owner
 
-    def _forget_children(self, row: Base) -> None:
+    def _forget_children(self, row: Record) -> None:
         """The database has deleted or changed those that referred to the row: ask again for them."""
-        for model, name in children(type(row)):
+        for model, name in keys.children(type(row)):
             self._parents = {key: found for key, found in self._parents.items() if key[0] is not model}
             self._by_unique = {key: found for key, found in self._by_unique.items() if key[0] is not model}
             for other in [other for other in self._by_id.values() if other]:
@@ -203,15 +187,15 @@ class Rows:
                 if isinstance(other, model) and getattr(other, name) == row.id:
                     self._forget(other)
                     self._forget_children(other)
-                elif any(_holds(other, key, name, row.id) for key, held in collections(type(other)) if held is model):
+                elif any(_holds(other, key, name, row.id) for key in _collections_of(other, model)):
                     self._forget(other)
 
-    def _forget(self, row: Base) -> None:
+    def _forget(self, row: Record) -> None:
         self._session.expunge(row)
-        self._before.pop(row, None)
+        self.changes.forget(row)
         del self._by_id[type(row), row.id]
 
-    async def _load(self, model: type[Base], ids: set[UUID]) -> None:
+    async def _load(self, model: type[Record], ids: set[UUID]) -> None:
         statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
         if self._lock:
             statement = statement.with_for_update(key_share=True)
@@ -238,13 +222,18 @@ class Rows:
             self._by_unique[model, names, value] = found.get(value)
 
 
-def _state(row: Base) -> dict[str, Any]:
+def _state(row: Record) -> dict[str, Any]:
     """What of the row a request can change: its columns, and which rows its collections hold."""
     state = {name: row.__dict__[name] for name in columns(type(row))}
-    return state | {name: tuple(held.id for held in getattr(row, name)) for name, _ in collections(type(row))}
+    return state | {name: tuple(held.id for held in getattr(row, name)) for name, _ in keys.collections(type(row))}
 
 
-def _holds(row: Base, collection: str, name: str, value: UUID) -> bool:
+def _collections_of(row: Record, model: type[Base]) -> list[str]:
+    """The collections of the row that hold rows of this model."""
+    return [name for name, held in keys.collections(type(row)) if held is model]
+
+
+def _holds(row: Record, collection: str, name: str, value: UUID) -> bool:
     return any(getattr(held, name) == value for held in getattr(row, collection))
 
 

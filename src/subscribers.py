@@ -6,92 +6,90 @@ again. There is no relay, no poll and no outbox table.
 """
 
 import asyncio
+import itertools
 import logging
-import random
-import traceback
 from collections.abc import Iterator, Sequence
 
-from src import database, envelope, wire
-from src.batches import Batch, Pause, wait
-from src.envelope import Decoder, Envelope, Outgoing
+from src import database, pauses, wire
+from src.amqp.batches import Batch, Pause
+from src.amqp.decoder import Decoder, Received
+from src.amqp.outgoing import Message, Settled, failure
+from src.amqp.publisher import FOREVER, ONCE, Publisher, Tries
+from src.entity import Operation
 from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
-from src.messages import Outcome, Request, State
-from src.publisher import FOREVER, Publisher
-from src.reader import Reader
-from src.unit_of_work import UnitOfWork
+from src.work.reader import Reader
+from src.work.requests import Outcome, Request, State
+from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger(__name__)
 
-OUTAGE_PATIENCE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5  # seconds between two probes
+LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
 class Subscribers:
-    """What is done with the batches of each queue. ``publish_patience`` is how long an event may be refused."""
+    """What is done with the batches of each queue. ``event_tries`` is how often an event is published."""
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: Decoder[Operation],
         unit_of_work: UnitOfWork,
         reader: Reader,
         publisher: Publisher,
         db: database.Database,
         names: wire.Names,
-        publish_patience: float,
+        event_tries: Tries,
     ) -> None:
-        self._open = decoder.open
-        self._open_write = decoder.only(writes=True).open
-        self._open_read = decoder.only(writes=False).open
+        self._decoder = decoder
+        self._writes = decoder.only(writes=True)
+        self._reads = decoder.only(writes=False)
         self._unit_of_work = unit_of_work
         self._reader = reader
         self._publisher = publisher
         self._database = db
         self._names = names
-        self._publish_patience = publish_patience
+        self._event_tries = event_tries
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
-        envelopes = [self._open_write(delivery) for delivery in batch.deliveries]
-        self.unkeyed += sum(opened.unkeyed for opened in envelopes)
-        outcomes = await self._apply(batch, [opened.request for opened in envelopes if opened.request])
-        await self._publish(_answered(envelopes, outcomes))
+        received = [self._writes.decode(delivery) for delivery in batch.deliveries]
+        self.unkeyed += sum(each.unkeyed for each in received)
+        outcomes = await self._apply(batch, _requests(received))
+        await self._publish(_settled(received, outcomes))
         await batch.ack()
 
     async def read(self, batch: Batch) -> None:
         """Requests that only read. While the database is away they go back to their queue, and expire there."""
-        envelopes = [self._open_read(delivery) for delivery in batch.deliveries]
+        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
         try:
-            outcomes = await self._reader.apply([opened.request for opened in envelopes if opened.request])
+            outcomes = await self._reader.apply(_requests(received))
         except Unavailable as error:
             raise Pause(str(error)) from error
-        await self._publish(_answered(envelopes, outcomes))
+        await self._publish(_settled(received, outcomes))
         await batch.ack()
 
     async def unrouted(self, batch: Batch) -> None:
         """Requests that nobody is bound for, and reads that waited too long."""
-        envelopes = [self._open(delivery) for delivery in batch.deliveries]
-        expired = Outcome.of(DeadlineExceeded("The service could not read in time."))
+        received = [self._decoder.decode(delivery) for delivery in batch.deliveries]
+        late = Outcome.of(DeadlineExceeded("The service could not read in time."))
         unbound = Outcome.of(UnknownOperation())
-        await self._publish(
-            [(opened, opened.outcome or (expired if opened.expired else unbound)) for opened in envelopes]
-        )
+        await self._publish([Settled(each, each.outcome or (late if each.expired else unbound)) for each in received])
         await batch.ack()
 
-    async def _apply(self, batch: Batch, requests: Sequence[Request]) -> list[Outcome]:
+    async def _apply(self, batch: Batch, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        pauses, until = backoff(), asyncio.get_running_loop().time() + OUTAGE_PATIENCE
+        pausing, until = pauses.growing(), asyncio.get_running_loop().time() + LONGEST_OUTAGE
         while True:
             try:
                 return await self._unit_of_work.apply(requests)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(requests), error)
-            await self._outlast(batch, pauses, until)
+            await self._outlast(batch, pausing, until)
 
-    async def _outlast(self, batch: Batch, pauses: Iterator[float], until: float) -> None:
+    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
         """Return when the database answers. Raises Pause where the batch cannot be kept as long as that."""
-        for pause in pauses:
-            await wait(batch.stopping, pause)
+        for pause in pausing:
+            await pauses.wait(batch.stopping, pause)
             if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
                 raise Pause("the database does not answer")
             try:
@@ -101,71 +99,35 @@ class Subscribers:
             else:
                 return
 
-    async def _publish(self, answered: Sequence[tuple[Envelope, Outcome]]) -> None:
-        """Answers and events together; then, as dead letters, the requests that nobody else would hear of."""
-        for opened, outcome in answered:
-            if outcome.state is State.FAILED:
-                log.error("%s failed: %s", opened.operation and opened.operation.key, _place(outcome.error))
-        replies = [(opened, outcome) for opened, outcome in answered if opened.reply_to]
-        told = [
-            (opened, event) for opened, outcome in answered for event in envelope.events(opened, outcome, self._names)
-        ]
-        replied, published = await asyncio.gather(
-            self._publisher.publish([envelope.reply(*reply) for reply in replies]),
-            self._publisher.publish([event for _, event in told], patience=self._publish_patience),
+    async def _publish(self, settled: Sequence[Settled]) -> None:
+        """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
+        for each in settled:
+            if each.outcome.state is State.FAILED:
+                log.error("%s failed: %s", each.received.routing_key, failure(each.outcome))
+        answered, announced = await asyncio.gather(
+            self._all_taken([each.replies() for each in settled], ONCE),
+            self._all_taken([each.events(self._names) for each in settled], self._event_tries),
         )
-        letters: list[Outgoing | None] = [self._unserved(*pair) for pair in answered if _needs_a_reader(*pair)]
-        letters += [self._unanswered(*pair) for pair, done in zip(replies, replied, strict=True) if not done]
-        unpublished = {id(opened): opened for (opened, _), done in zip(told, published, strict=True) if not done}
-        letters += [self._dead(opened, "unpublished", "its events were refused") for opened in unpublished.values()]
-        await self._publisher.publish([letter for letter in letters if letter], patience=FOREVER)
+        letters = [
+            letter
+            for each, heard, told in zip(settled, answered, announced, strict=True)
+            for letter in each.dead_letters(self._names, answered=heard, announced=told)
+        ]
+        for letter in letters:
+            log.warning("dead letter: %s", (letter.properties.headers or {})[wire.REASON])
+        await self._publisher.publish(letters, FOREVER)
 
-    def _unserved(self, opened: Envelope, outcome: Outcome) -> Outgoing:
-        detail = _place(outcome.error) if outcome.state is State.FAILED else str(outcome.error or "")
-        return self._dead(opened, outcome.type, detail)
-
-    def _unanswered(self, opened: Envelope, outcome: Outcome) -> Outgoing | None:
-        """A reply is tried once. A problem whose requester cannot be told reaches the dead letters."""
-        log.warning("a reply was not taken: %s", outcome.type)
-        if outcome.state is State.SERVED or opened.direct or not _writes(opened) or _needs_a_reader(opened, outcome):
-            return None
-        return self._dead(opened, "unanswered", outcome.type)
-
-    def _dead(self, opened: Envelope, reason: str, detail: str) -> Outgoing:
-        log.warning("dead letter: %s", reason)
-        return envelope.dead_letter(opened, reason, detail, self._names)
+    async def _all_taken(self, messages: Sequence[Sequence[Message]], tries: Tries) -> list[bool]:
+        """Of each delivery, whether the broker has taken all of its messages."""
+        taken = iter(await self._publisher.publish(list(itertools.chain.from_iterable(messages)), tries))
+        return [all(tuple(itertools.islice(taken, len(own)))) for own in messages]
 
 
-def backoff() -> Iterator[float]:
-    """Seconds between two probes: longer and longer, and never the same for two replicas."""
-    pause = SHORTEST_PAUSE
-    while True:
-        yield pause * random.uniform(0.5, 1)
-        pause = min(pause * 2, LONGEST_PAUSE)
+def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:
+    return [each.request for each in received if each.request]
 
 
-def _answered(envelopes: Sequence[Envelope], outcomes: Sequence[Outcome]) -> list[tuple[Envelope, Outcome]]:
+def _settled(received: Sequence[Received[Operation]], outcomes: Sequence[Outcome]) -> list[Settled]:
     """Each delivery with its outcome: that of the decoding, or the next of those that were applied."""
     applied = iter(outcomes)
-    return [(opened, opened.outcome or next(applied)) for opened in envelopes]
-
-
-def _needs_a_reader(opened: Envelope, outcome: Outcome) -> bool:
-    """It failed by our fault, or was rejected and has nobody to be told. A read that failed is no loss."""
-    if not _writes(opened):
-        return False
-    return outcome.state is State.FAILED or (outcome.state is State.REJECTED and not opened.reply_to)
-
-
-def _writes(opened: Envelope) -> bool:
-    """What is not known may have been a write."""
-    return opened.operation is None or opened.operation.writes
-
-
-def _place(error: BaseException | None) -> str:
-    """An exception's type and where it was raised, without its message: that may hold what the request said."""
-    if error is None:
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return f"{type(error).__name__}{where}"
+    return [Settled(each, each.outcome or next(applied)) for each in received]

@@ -44,6 +44,10 @@ class Names:
     def partition(self, number: int) -> str:
         return f"{self.service}.writes.{number}"
 
+    def partitions(self, count: int) -> list[str]:
+        """The queues of so many partitions."""
+        return [self.partition(number) for number in range(count)]
+
     @property
     def reads(self) -> str:
         return f"{self.service}.reads"

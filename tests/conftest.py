@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import make_url
 
 import config
-import main
 from dev import database, servers
 from src.client import Client
+from src.service import Service
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
@@ -63,14 +63,14 @@ async def settings(database_url: str, rabbitmq_url: str) -> AsyncIterator[config
 
 
 @pytest.fixture
-async def service(settings: config.Settings) -> AsyncIterator[main.Service]:
+async def service(settings: config.Settings) -> AsyncIterator[Service]:
     """The service, running in this process."""
     async with harness.running(settings) as started:
         yield started
 
 
 @pytest.fixture
-async def client(service: main.Service, settings: config.Settings) -> AsyncIterator[Client]:
+async def client(service: Service, settings: config.Settings) -> AsyncIterator[Client]:
     """A client of the running service."""
     async with harness.connected(settings) as connected:
         yield connected

@@ -5,12 +5,12 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from src import inbox
-from src.batches import Batch
-from src.envelope import Decoder
-from src.publisher import Publisher
+from src.amqp.batches import Batch
+from src.amqp.decoder import Decoder
+from src.amqp.publisher import Publisher
 from src.subscribers import Subscribers
-from src.unit_of_work import UnitOfWork
+from src.work import inbox
+from src.work.unit_of_work import UnitOfWork
 
 type Count = Callable[[], None]
 
@@ -33,7 +33,7 @@ def after(function: Any, count: Count) -> Any:
 
 
 POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
-    "received": (before, Decoder, "open", 300),
+    "received": (before, Decoder, "decode", 300),
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),

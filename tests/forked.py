@@ -9,7 +9,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 import config
-from src import cli
+import main
 from tests import crash, harness
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -60,4 +60,4 @@ def _serve(environment: dict[str, str], stderr: Connection, point: str | None) -
     stderr.close()
     if point:
         crash.die_at(point)
-    cli.app(["serve"])
+    main.app(["serve"])

@@ -17,11 +17,11 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from sqlalchemy import make_url
 
 import config
-import main
 from dev import database
 from src import wire
 from src.client import Client
 from src.entity import Entity
+from src.service import Service
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 60  # seconds after which what has not happened will not happen
@@ -32,13 +32,13 @@ def names(settings: config.Settings) -> wire.Names:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: config.Settings, entities: Iterable[Entity] | None = None) -> AsyncIterator[main.Service]:
+async def running(settings: config.Settings, entities: Iterable[Entity] | None = None) -> AsyncIterator[Service]:
     """The service in this process, consuming; stopped as SIGTERM would at the end."""
-    service = main.create(settings, entities)
+    service = Service(settings, entities)
     await service.app.start()
     try:
         async with asyncio.timeout(DEADLINE):
-            await service.consuming()
+            await service.broker.consuming()
         yield service
     finally:
         await service.app.stop()

@@ -15,8 +15,8 @@ from yarl import URL
 
 import config
 import main
-from src.cli import app
 from src.client import Client
+from src.service import Service
 from tests import harness
 
 
@@ -71,7 +71,7 @@ def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
 
 @pytest.mark.parametrize("command", ["", "call", "send", "watch", "demo", "serve", "migrate"])
 def test_each_command_explains_itself(command: str) -> None:
-    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+    shown = CliRunner().invoke(main.app, [*command.split(), "--help"])
     assert shown.exit_code == 0, shown.output
     if command in {"call", "send", "watch", "demo"}:
         assert f"uv run main.py {command}" in shown.output
@@ -82,7 +82,7 @@ def test_each_command_explains_itself(command: str) -> None:
 def test_a_body_that_is_no_json_object_is_one_line_and_exit_code_2(
     alone: config.Settings, command: str, body: str
 ) -> None:
-    ended = CliRunner().invoke(app, [command, "user.create", "-"], input=body, env=harness.environment(alone))
+    ended = CliRunner().invoke(main.app, [command, "user.create", "-"], input=body, env=harness.environment(alone))
     assert (ended.exit_code, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1)
     assert ended.stderr.startswith("BODY is ")
 
@@ -129,7 +129,7 @@ async def test_no_answer_in_time_is_one_line_and_exit_code_1(alone: config.Setti
     assert "the-key" in ended.err
 
 
-async def test_call_prints_the_answer(service: main.Service, settings: config.Settings) -> None:
+async def test_call_prints_the_answer(service: Service, settings: config.Settings) -> None:
     ended = await run(settings, "call", "user.create", '{"username": "ödön"}', "--id", "once", "--partition-key", "p")
     assert (ended.code, ended.err) == (0, "")
     assert json.loads(ended.out)["username"] == "ödön"
@@ -139,9 +139,7 @@ async def test_call_prints_the_answer(service: main.Service, settings: config.Se
     assert again == ended
 
 
-async def test_call_prints_a_problem_and_ends_with_exit_code_1(
-    service: main.Service, settings: config.Settings
-) -> None:
+async def test_call_prints_a_problem_and_ends_with_exit_code_1(service: Service, settings: config.Settings) -> None:
     ended = await run(settings, "call", "user.create", '{"username": 1}')
     assert (ended.code, ended.err) == (1, "")
     assert json.loads(ended.out)["type"] == "urn:db:problem:invalid"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src import models
-from src.base import Row, Timestamped, Versioned
+from src.base import Record, Row
 from src.entity import Entity
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,6 @@ def test_nothing_connects_or_starts_when_it_is_imported() -> None:
 
 @pytest.mark.parametrize("entity", models.entities(), ids=lambda entity: entity.name)
 def test_an_entity_has_what_every_entity_has(entity: Entity) -> None:
-    assert issubclass(entity.model, Timestamped)
-    assert issubclass(entity.model, Versioned)
+    assert issubclass(entity.model, Record)
     assert issubclass(entity.read, Row)
     assert len({operation.name for operation in entity.operations()}) == len(entity.operations())

@@ -42,7 +42,7 @@ class Load:
     def __init__(self, client: Client, settings: config.Settings, size: int = MANY) -> None:
         self.client = client
         self._settings = settings
-        self._url = settings.database.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url = settings.dsn
         self._shared = str(uuid.uuid4())
         made = [("session.create", {"id": str(uuid.uuid4()), "title": "made"}) for _ in range(size)]
         renamed = [("session.update", {"id": self._shared, "title": str(number)}) for number in range(size)]
@@ -438,7 +438,7 @@ async def test_during_a_memory_alarm_it_applies_and_stops_in_time_and_answers_la
 ) -> None:
     async with harness.running(shaky):
         pass  # declares
-    url = shaky.database.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = shaky.dsn
     async with loaded(shaky) as load, contextlib.AsyncExitStack() as stack:
         async with memory_alarm(rabbitmq):
             first = await stack.enter_async_context(Process(shaky, GRACEFUL_TIMEOUT="1"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pamqp import body, commands, constants, header, heartbeat
 from pamqp.commands import Basic
 
-from src.frames import UNDECODABLE, TolerantReader, tolerable, tolerable_method
+from src.amqp.frames import UNDECODABLE, TolerantReader, tolerable, tolerable_method
 
 NAMES = Basic.Properties.__slots__
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]

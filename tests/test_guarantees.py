@@ -18,27 +18,29 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 import config
-import main
 from src import base, crud, models
+from src.amqp.outgoing import Message as Outgoing
+from src.amqp.publisher import Tries
+from src.base import Change
 from src.database import Database
-from src.entity import Change, Entity
-from src.envelope import Outgoing
+from src.entity import Entity
 from src.errors import IllegalTransition
 from src.models.session import Session
+from src.service import Service
 from tests import harness, requester
 from tests.requester import Collected, Message, Requester
 
 # A new entity: all that is needed is here.
 
 
-class OfTests(base.Base):
+class OfTests(base.Record):
     """Tables that no migration knows."""
 
     __abstract__ = True
     metadata = MetaData(naming_convention=base.NAMING)
 
 
-class Note(OfTests, base.Timestamped, base.Versioned):
+class Note(OfTests):
     __tablename__ = "notes"
     __table_args__ = (CheckConstraint("number >= 0", name="number"),)
 
@@ -160,20 +162,20 @@ NOTE = str(uuid.UUID(int=3))
 @pytest.fixture
 async def notes(settings: config.Settings) -> None:
     """The table of the new entity."""
-    database = Database(settings.database)
+    database = Database(settings.dsn)
     async with database.connect() as connection:
         await connection.run_sync(OfTests.metadata.create_all)
         await connection.commit()
 
 
 @pytest.fixture
-async def service(settings: config.Settings, notes: None) -> AsyncIterator[main.Service]:
+async def service(settings: config.Settings, notes: None) -> AsyncIterator[Service]:
     async with harness.running(settings, ENTITIES) as started:
         yield started
 
 
 @pytest.fixture
-async def db(service: main.Service, settings: config.Settings) -> AsyncIterator[Requester]:
+async def db(service: Service, settings: config.Settings) -> AsyncIterator[Requester]:
     """A requester of the running service, in whose database there is a session."""
     async with requester.asking(settings) as asking:
         await asking.ask("session.create", {"id": SESSION})
@@ -228,16 +230,16 @@ class Held:
         self.batches: list[int] = []
 
 
-def hold(service: main.Service, exchange: str) -> Held:
+def hold(service: Service, exchange: str) -> Held:
     """Keep the service from hearing that the broker has taken what goes to an exchange, until released."""
-    held, publisher = Held(), service.subscribers._publisher
+    held, publisher = Held(), service.publisher
     publish = publisher.publish
 
-    async def publish_and_wait(messages: Sequence[Outgoing], *, patience: float = 0) -> list[bool]:
+    async def publish_and_wait(messages: Sequence[Outgoing], tries: Tries) -> list[bool]:
         if not messages or messages[0].exchange != exchange:
-            return await publish(messages, patience=patience)
+            return await publish(messages, tries)
         held.batches.append(len(messages))
-        taken = await publish(messages, patience=patience)
+        taken = await publish(messages, tries)
         held.reached.set()
         await held.released.wait()
         return taken
@@ -246,7 +248,7 @@ def hold(service: main.Service, exchange: str) -> Held:
     return held
 
 
-async def ask_together(service: main.Service, db: Requester, requests: Sequence[Any]) -> list[Message]:
+async def ask_together(service: Service, db: Requester, requests: Sequence[Any]) -> list[Message]:
     """The answers to (operation, body, message_id, …) each, that wait for another request, and so are one batch."""
     held = hold(service, "")
     await db.publish("user.create", {"username": "the one before"})
@@ -254,7 +256,7 @@ async def ask_together(service: main.Service, db: Requester, requests: Sequence[
     answers = [await db.publish(*request) for request in requests]
 
     async def arrived() -> bool:
-        window = service._batches[0]._window
+        window = service.broker.batch_subscribers[0]._window
         return window is not None and len(window._arrived) == len(requests)
 
     try:
@@ -308,7 +310,7 @@ async def test_a_hundred_copies_at_once_are_one_request(
 
 @pytest.mark.parametrize("request_", [*WRITES.values(), REJECTED], ids=[*WRITES, "rejected"])
 async def test_two_copies_in_one_batch_are_one_request(
-    request_: Request, service: main.Service, db: Requester, events: Collected
+    request_: Request, service: Service, db: Requester, events: Collected
 ) -> None:
     first, second = await ask_together(service, db, [(*request_, "m"), (*request_, "m")])
     _, *told = await no_more(db, events)
@@ -337,7 +339,7 @@ OTHERS: dict[str, tuple[Request, Any]] = {
 @pytest.mark.parametrize(("request_", "other"), OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("when", ["apart", "in one batch"])
 async def test_other_bytes_under_the_same_message_id_are_refused(
-    request_: Request, other: Any, when: str, service: main.Service, db: Requester, events: Collected
+    request_: Request, other: Any, when: str, service: Service, db: Requester, events: Collected
 ) -> None:
     requests = [(*request_, "m"), (*other, "m"), (*request_, "m")]
     if when == "in one batch":
@@ -408,7 +410,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", [*([bad] for bad in BAD.values()), [*BAD.values()]], ids=[*BAD, "all of these"])
 async def test_a_bad_request_among_200_fails_alone(
-    bad: list[Bad], service: main.Service, db: Requester, events: Collected, settings: config.Settings
+    bad: list[Bad], service: Service, db: Requester, events: Collected, settings: config.Settings
 ) -> None:
     await db.ask("note.create", {"id": NOTE} | new_note(0))
     numbers = range(1, 201 - len(bad))
@@ -425,16 +427,14 @@ async def test_a_bad_request_among_200_fails_alone(
     assert told == failed + Counter({"note.created": len(numbers) + 1, "user.created": 1})
 
 
-async def test_copies_on_both_sides_of_a_bad_request_are_one_request(service: main.Service, db: Requester) -> None:
+async def test_copies_on_both_sides_of_a_bad_request_are_one_request(service: Service, db: Requester) -> None:
     copies: list[Any] = [(*WRITES["create"], "m")] * 10
     answers = await ask_together(service, db, [*copies, ("trouble.break", {"id": NOTE}, "n"), *copies])
     assert answers.pop(10).problem == "internal"
     assert answers == [answers[0]] * 20
 
 
-async def test_a_row_that_no_request_names_is_found_again_after_a_rollback(
-    service: main.Service, db: Requester
-) -> None:
+async def test_a_row_that_no_request_names_is_found_again_after_a_rollback(service: Service, db: Requester) -> None:
     await db.ask("note.create", {"id": NOTE} | new_note(0))
     requests = [("note.retitle", {"id": NOTE, "title": "new"}), ("trouble.break", {"id": NOTE})]
     retitled, broken = await ask_together(service, db, requests)
@@ -599,7 +599,7 @@ async def test_a_dry_run_is_rejected_like_the_real_one(db: Requester, events: Co
     assert rehearsal == await db.ask(*REJECTED, "m")
 
 
-async def test_a_dry_run_goes_wrong_like_the_real_one(service: main.Service, db: Requester, events: Collected) -> None:
+async def test_a_dry_run_goes_wrong_like_the_real_one(service: Service, db: Requester, events: Collected) -> None:
     await db.ask("note.create", {"id": NOTE} | new_note(0))
     requests = [(*bad.request, "m", REHEARSE) for bad in BAD.values()]
     answers = await ask_together(service, db, requests)
@@ -608,7 +608,7 @@ async def test_a_dry_run_goes_wrong_like_the_real_one(service: main.Service, db:
     assert (await db.ask("note.get", {"id": NOTE})).document["version"] == 1
 
 
-async def test_a_dry_run_is_not_seen_by_the_rest_of_its_batch(service: main.Service, db: Requester) -> None:
+async def test_a_dry_run_is_not_seen_by_the_rest_of_its_batch(service: Service, db: Requester) -> None:
     requests: list[Any] = [
         ("session.update", {"id": SESSION, "title": "one"}, "a"),
         ("session.delete", {"id": SESSION}, "b", REHEARSE),

@@ -23,9 +23,9 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 import config
-import main
 from src import errors, wire
 from src.client import Client
+from src.service import Service
 from tests import harness, requester
 from tests.forked import Forked
 from tests.test_frames import nested, payload, short, table
@@ -87,7 +87,7 @@ class Bench:
     """The service in this process, a raw connection beside it, and what the service has sent to whom."""
 
     settings: config.Settings
-    service: main.Service
+    service: Service
     connection: AbstractConnection
     channel: Channel
     url: str
@@ -147,7 +147,7 @@ class Bench:
             await self.answer(name)
 
     def transports(self) -> list[object]:
-        ends = (self.service._inbound._connection, self.service._outbound._connection)
+        ends = (self.service.broker._connection, self.service.outbound._connection)
         return [end.transport.connection for end in ends if end and end.transport]
 
 
@@ -156,7 +156,7 @@ async def bench(postgres_url: str, template: str, rabbitmq_url: str) -> AsyncIte
     """One service for the whole file: what the others have done to it is part of the trial."""
     async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, harness.running(settings) as service:
         connection = await aiormq.connect(rabbitmq_url)
-        url = settings.database.set(drivername="postgresql").render_as_string(hide_password=False)
+        url = settings.dsn
         async with harness.connected(settings) as client:
             channel = await connection.channel(publisher_confirms=False)
             assert isinstance(channel, Channel)
@@ -325,10 +325,10 @@ async def test_a_routing_key_that_is_no_text_ends_as_a_dead_letter(bench: Bench,
 
 async def test_a_forged_direct_reply_to_stops_nobody(settings: config.Settings) -> None:
     """The broker closes the connection that publishes a reply to it."""
-    forged = {"reply_to": "amq.rabbitmq.reply-to.AAAA.BBBB"}
+    forged = "amq.rabbitmq.reply-to.AAAA.BBBB"
     async with harness.running(settings), requester.asking(settings) as db:
         for operation in ("session.create", "session.count"):
-            await db.publish(operation, {}, "forged", **forged)
+            await db.publish(operation, {}, "forged", reply_to=forged)
             assert (await db.ask(operation)).problem is None
         assert (await db.ask("session.create", {}, "forged")).problem is None
         assert (await db.ask("session.count")).document == {"count": 2}

@@ -17,9 +17,11 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dev import database
-from src import inbox, models, revision
+from src import models
 from src.base import Base
 from src.database import Database
+from src.operate import revision
+from src.work import inbox
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +107,7 @@ async def test_two_upgrades_at_once_do_not_race(empty_url: str) -> None:
 )
 async def test_the_code_knows_whether_the_schema_fits(database_url: str, change: str, seen: revision.Revision) -> None:
     await harness.execute(database_url, change)
-    db = Database(_asyncpg(database_url))
+    db = Database(database_url)
     assert await revision.compare(db) == seen
     await db.close()
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 import config
-import main
 from dev import rabbitmq
+from src.service import Service
 from tests import harness, requester
 from tests.requester import Collected, Requester
 
@@ -147,7 +147,7 @@ async def test_each_partition_key_is_in_order_and_keys_are_spread(partitioned: c
 
 @pytest.mark.parametrize("key", [7, 7.0, True, None, ["7"]], ids=repr)
 async def test_a_partition_key_that_is_no_string_is_refused(
-    key: object, service: main.Service, settings: config.Settings
+    key: object, service: Service, settings: config.Settings
 ) -> None:
     async with requester.asking(settings) as db:
         assert (await db.ask("session.create", {}, "m", {"partition-key": key})).problem == "invalid"

@@ -55,7 +55,7 @@ async def _play(settings: config.Settings, file: Path, *options: str) -> str:
 
 
 async def _rows(settings: config.Settings) -> dict[str, list[tuple[Any, ...]]]:
-    url = settings.database.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = settings.dsn
     asked = {
         "sessions": "SELECT title, status, metadata FROM sessions ORDER BY title",
         "queries": "SELECT s.title, q.text, q.status, q.response->>'text' FROM queries q JOIN sessions s"

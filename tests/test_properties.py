@@ -14,13 +14,13 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from sqlalchemy import make_url
 
 from src import models
 from src.database import Database
-from src.messages import Outcome, Request, inbox_key
+from src.entity import Operation
 from src.rows import Rows
-from src.unit_of_work import UnitOfWork
+from src.work.requests import Outcome, Request, inbox_key
+from src.work.unit_of_work import UnitOfWork
 from tests import harness
 
 OPERATIONS = {operation.key: operation for entity in models.entities() for operation in entity.operations()}
@@ -85,9 +85,9 @@ class Counting(UnitOfWork):
 
     halvings = 0
 
-    async def _halve(self, *args: Any) -> list[Outcome]:
+    async def _in_halves(self, *args: Any) -> list[Outcome]:
         self.halvings += 1
-        return await super()._halve(*args)
+        return await super()._in_halves(*args)
 
 
 class World:
@@ -96,17 +96,17 @@ class World:
     def __init__(self, url: str, runner: asyncio.Runner) -> None:
         self._url = url
         self._runner = runner
-        self._database = Database(make_url(url).set(drivername="postgresql+asyncpg"))
+        self._database = Database(url)
         self.unit_of_work = Counting(self._database, max_answer=1_000_000)
 
     def close(self) -> None:
         self._runner.run(self._database.close())
 
-    def play(self, batches: Sequence[Sequence[Request]]) -> tuple[list[Any], list[Any]]:
+    def play(self, batches: Sequence[Sequence[Request[Operation]]]) -> tuple[list[Any], list[Any]]:
         """The answers and events of these batches, and the rows that they leave, from an empty database."""
         return self._runner.run(self._play(batches))
 
-    async def _play(self, batches: Sequence[Sequence[Request]]) -> tuple[list[Any], list[Any]]:
+    async def _play(self, batches: Sequence[Sequence[Request[Operation]]]) -> tuple[list[Any], list[Any]]:
         await harness.execute(self._url, f"TRUNCATE inbox, {', '.join(TABLES)} CASCADE")
         outcomes = [outcome for batch in batches for outcome in await self.unit_of_work.apply(batch)]
         rows = [
@@ -129,7 +129,7 @@ def _timeless(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value is not None if name in MOMENTS else value for name, value in document.items()}
 
 
-def _request(index: int, what: tuple[tuple[str, dict[str, Any]], int, int]) -> Request:
+def _request(index: int, what: tuple[tuple[str, dict[str, Any]], int, int]) -> Request[Operation]:
     (key, body), message, dry = what
     operation = OPERATIONS[key]
     data = operation.request.model_validate_json(json.dumps(body))
@@ -139,7 +139,7 @@ def _request(index: int, what: tuple[tuple[str, dict[str, Any]], int, int]) -> R
     return Request(operation, data, key=inbox_id, fingerprint=json.dumps([key, body]).encode())
 
 
-def _cut(sequence: Sequence[Request], sizes: Sequence[int]) -> list[Sequence[Request]]:
+def _cut(sequence: Sequence[Request[Operation]], sizes: Sequence[int]) -> list[Sequence[Request[Operation]]]:
     ends = [*itertools.accumulate(sizes)]
     return [sequence[start:end] for start, end in itertools.pairwise([0, *ends]) if start < len(sequence)]
 

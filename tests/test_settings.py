@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import config
+from src import database
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,16 +29,17 @@ def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("url", "query", "name"),
     [
-        ("postgres://ada:p%40ss@host/db", {}, "db"),
-        ("postgresql://ada:p%40ss@host/db?sslmode=require", {"ssl": "require"}, "db"),
+        ("postgres://ada:p%40ss@host/db", {}, None),
+        ("postgresql://ada:p%40ss@host/db?sslmode=require", {"ssl": "require"}, None),
         ("postgresql+asyncpg://ada:p%40ss@host/db?application_name=me", {}, "me"),
     ],
 )
-def test_database_urls_of_every_form_work(url: str, query: dict[str, str], name: str) -> None:
+def test_database_urls_of_every_form_work(url: str, query: dict[str, str], name: str | None) -> None:
     settings = _load(database_url=url)
-    assert settings.database.drivername == "postgresql+asyncpg"
-    assert (settings.database.password, settings.database.host, settings.database.database) == ("p@ss", "host", "db")
-    assert (dict(settings.database.query), settings.application_name) == (query, name)
+    engine, application_name = database.engine_url(settings.dsn)
+    assert engine.drivername == "postgresql+asyncpg"
+    assert (engine.password, engine.host, engine.database) == ("p@ss", "host", "db")
+    assert (dict(engine.query), application_name) == (query, name)
 
 
 @pytest.mark.parametrize("alias", ["DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"])
@@ -45,8 +47,17 @@ def test_a_part_of_the_database_url_has_aliases(alias: str, monkeypatch: pytest.
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv(alias, "shop")
     monkeypatch.setenv("POSTGRES_USER", "ada")
-    settings = _load()
-    assert (settings.database.database, settings.database.username) == ("shop", "ada")
+    engine, _ = database.engine_url(_load().dsn)
+    assert (engine.database, engine.username) == ("shop", "ada")
+
+
+def test_the_parts_of_a_database_url_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    user, password, name = "a:d@a", "p/?#[]@ %41+ü", "my shop/?"
+    engine, _ = database.engine_url(
+        _load(database_user=user, database_password=password, database_name=name, database_host="::1").dsn
+    )
+    assert (engine.username, engine.password, engine.database, engine.host) == (user, password, name, "::1")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_secrets_are_never_printed() -> None:
     settings = _load(
         database_url="postgresql://ada:hush@host/db", rabbitmq_url="amqp://ada:hush@host/", database_password="hush"
     )
-    assert "hush" not in f"{settings!r} {settings} {settings.model_dump()} {settings.database}"
+    assert "hush" not in f"{settings!r} {settings} {settings.model_dump()}"
 
 
 def test_settings_are_frozen() -> None:

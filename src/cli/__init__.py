@@ -2,8 +2,8 @@
 
 import typer
 
+from examples.demo import demo
 from src.cli import talk
-from src.cli.demo import demo
 from src.cli.play import play
 from src.cli.target import Target
 

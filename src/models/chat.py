@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned
-from src.entity import Change, Entity
+from src.base import JSON, UNCHANGED, Base, Change, Record, Row, Schema
+from src.entity import Entity
 from src.models.user import User
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -36,7 +36,7 @@ class Member(Base):
     user: Mapped[User] = relationship(lazy="raise")
 
 
-class Chat(Base, Timestamped, Versioned):
+class Chat(Record):
     __tablename__ = "chats"
     __table_args__ = (UniqueConstraint("platform", "external_id"),)
 
@@ -61,7 +61,7 @@ class CreateChat(Schema):
     external_id: Name
     title: str | None = None
     kind: ChatKind = ChatKind.PRIVATE
-    meta: JSON = Field(default_factory=dict, alias="metadata")
+    meta: JSON = Field(default_factory=dict)
 
 
 class UpdateChat(Schema):
@@ -69,7 +69,7 @@ class UpdateChat(Schema):
     external_id: Name = UNCHANGED
     title: str | None = UNCHANGED
     kind: ChatKind = UNCHANGED
-    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+    meta: JSON = UNCHANGED
 
 
 class ReadChat(Row):
@@ -77,7 +77,7 @@ class ReadChat(Row):
     external_id: str
     title: str | None
     kind: ChatKind
-    meta: JSON = Field(serialization_alias="metadata")
+    meta: JSON
     member_ids: list[UUID]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from src.base import JSON, Base, Row, Schema, Timestamped, Versioned
+from src.base import JSON, Record, Row, Schema
 from src.entity import Entity
 from src.models.user import User
 
@@ -21,7 +21,7 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
-class Log(Base, Timestamped, Versioned):
+class Log(Record):
     __tablename__ = "logs"
 
     level: Mapped[Level]

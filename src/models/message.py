@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned
+from src.base import JSON, UNCHANGED, Record, Row, Schema
 from src.entity import Entity
 from src.models.chat import Chat
 from src.models.user import User
@@ -22,7 +22,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-class Message(Base, Timestamped, Versioned):
+class Message(Record):
     __tablename__ = "messages"
 
     chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), index=True)
@@ -43,12 +43,12 @@ class CreateMessage(Schema):
     role: Role
     content: str
     reply_to_id: UUID | None = None
-    meta: JSON = Field(default_factory=dict, alias="metadata")
+    meta: JSON = Field(default_factory=dict)
 
 
 class UpdateMessage(Schema):
     content: str = UNCHANGED
-    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+    meta: JSON = UNCHANGED
 
 
 class ReadMessage(Row):
@@ -57,7 +57,7 @@ class ReadMessage(Row):
     role: Role
     content: str
     reply_to_id: UUID | None
-    meta: JSON = Field(serialization_alias="metadata")
+    meta: JSON
 
 
 class SearchMessages(Schema):

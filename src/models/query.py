@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned, now
-from src.entity import Change, Entity
-from src.errors import IllegalTransition
+from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
+from src.clock import now
+from src.entity import Entity
 
 if TYPE_CHECKING:
     from src.models.session import Session
@@ -28,16 +28,17 @@ class QueryStatus(StrEnum):
 
 
 UNFINISHED = (QueryStatus.PENDING, QueryStatus.IN_PROGRESS)
-MAY_BECOME = {
-    QueryStatus.IN_PROGRESS: (QueryStatus.PENDING,),
-    QueryStatus.COMPLETED: UNFINISHED,
-    QueryStatus.FAILED: UNFINISHED,
-    QueryStatus.CANCELLED: UNFINISHED,
-}
 
 
-class Query(Base, Timestamped, Versioned):
+class Query(Stateful, Record):
     __tablename__ = "queries"
+
+    MAY_BECOME: ClassVar = {
+        QueryStatus.IN_PROGRESS: (QueryStatus.PENDING,),
+        QueryStatus.COMPLETED: UNFINISHED,
+        QueryStatus.FAILED: UNFINISHED,
+        QueryStatus.CANCELLED: UNFINISHED,
+    }
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
     text: Mapped[str]
@@ -50,11 +51,9 @@ class Query(Base, Timestamped, Versioned):
 
     session: Mapped["Session"] = relationship(lazy="raise")
 
-    def move_to(self, status: QueryStatus) -> None:
+    def move_to(self, status: StrEnum) -> None:
         """Take the next status, and note when. Raises IllegalTransition."""
-        if self.status not in MAY_BECOME[status]:
-            raise IllegalTransition(f"A query that is {self.status} cannot become {status}.")
-        self.status = status
+        super().move_to(status)
         if status is QueryStatus.IN_PROGRESS:
             self.started_at = now()
         else:
@@ -64,12 +63,12 @@ class Query(Base, Timestamped, Versioned):
 class CreateQuery(Schema):
     session_id: UUID
     text: str
-    meta: JSON = Field(default_factory=dict, alias="metadata")
+    meta: JSON = Field(default_factory=dict)
 
 
 class UpdateQuery(Schema):
     text: str = UNCHANGED
-    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+    meta: JSON = UNCHANGED
 
 
 class ReadQuery(Row):
@@ -80,7 +79,7 @@ class ReadQuery(Row):
     error: str | None
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
-    meta: JSON = Field(serialization_alias="metadata")
+    meta: JSON
 
 
 class CompleteQuery(Change):

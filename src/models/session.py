@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned, now
-from src.entity import Change, Entity
-from src.errors import IllegalTransition
+from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
+from src.clock import now
+from src.entity import Entity
 
 if TYPE_CHECKING:
     from src.models.user import User
@@ -24,8 +24,13 @@ class SessionStatus(StrEnum):
     CLOSED = "closed"
 
 
-class Session(Base, Timestamped, Versioned):
+class Session(Stateful, Record):
     __tablename__ = "sessions"
+
+    MAY_BECOME: ClassVar = {
+        SessionStatus.CLOSED: (SessionStatus.OPEN,),
+        SessionStatus.OPEN: (SessionStatus.CLOSED,),
+    }
 
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     title: Mapped[str | None]
@@ -39,20 +44,20 @@ class Session(Base, Timestamped, Versioned):
 class CreateSession(Schema):
     user_id: UUID | None = None
     title: str | None = None
-    meta: JSON = Field(default_factory=dict, alias="metadata")
+    meta: JSON = Field(default_factory=dict)
 
 
 class UpdateSession(Schema):
     user_id: UUID | None = UNCHANGED
     title: str | None = UNCHANGED
-    meta: JSON = Field(default=UNCHANGED, alias="metadata")
+    meta: JSON = UNCHANGED
 
 
 class ReadSession(Row):
     user_id: UUID | None
     title: str | None
     status: SessionStatus
-    meta: JSON = Field(serialization_alias="metadata")
+    meta: JSON
     closed_at: AwareDatetime | None
 
 
@@ -63,9 +68,8 @@ entity = Entity(Session, create=CreateSession, update=UpdateSession, read=ReadSe
 async def close(session: AsyncSession, request: Change) -> Session:
     """End the conversation; it must be open."""
     row = await crud.get(session, Session, request.id, request.version)
-    if row.status is not SessionStatus.OPEN:
-        raise IllegalTransition(f"The session is {row.status}, not open.")
-    row.status, row.closed_at = SessionStatus.CLOSED, now()
+    row.move_to(SessionStatus.CLOSED)
+    row.closed_at = now()
     return row
 
 
@@ -73,7 +77,6 @@ async def close(session: AsyncSession, request: Change) -> Session:
 async def reopen(session: AsyncSession, request: Change) -> Session:
     """Go on with the conversation; it must be closed."""
     row = await crud.get(session, Session, request.id, request.version)
-    if row.status is not SessionStatus.CLOSED:
-        raise IllegalTransition(f"The session is {row.status}, not closed.")
-    row.status, row.closed_at = SessionStatus.OPEN, None
+    row.move_to(SessionStatus.OPEN)
+    row.closed_at = None
     return row

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import UNCHANGED, Base, Row, Schema, Timestamped, Versioned, now
-from src.entity import Change, Entity, Id
-from src.errors import IllegalTransition
+from src.base import UNCHANGED, Change, Id, Record, Row, Schema, Stateful
+from src.clock import now
+from src.entity import Entity
 from src.models import user
 from src.models.user import ReadUser, User
 
@@ -26,15 +26,16 @@ class TaskStatus(StrEnum):
 
 
 UNFINISHED = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
-MAY_BECOME = {
-    TaskStatus.IN_PROGRESS: (TaskStatus.PENDING,),
-    TaskStatus.COMPLETED: UNFINISHED,
-    TaskStatus.CANCELLED: UNFINISHED,
-}
 
 
-class Task(Base, Timestamped, Versioned):
+class Task(Stateful, Record):
     __tablename__ = "tasks"
+
+    MAY_BECOME: ClassVar = {
+        TaskStatus.IN_PROGRESS: (TaskStatus.PENDING,),
+        TaskStatus.COMPLETED: UNFINISHED,
+        TaskStatus.CANCELLED: UNFINISHED,
+    }
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     title: Mapped[str]
@@ -43,12 +44,6 @@ class Task(Base, Timestamped, Versioned):
     completed_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship(lazy="raise")
-
-    def move_to(self, status: TaskStatus) -> None:
-        """Take the next status. Raises IllegalTransition."""
-        if self.status not in MAY_BECOME[status]:
-            raise IllegalTransition(f"A task that is {self.status} cannot become {status}.")
-        self.status = status
 
 
 class CreateTask(Schema):

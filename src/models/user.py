@@ -7,14 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src import crud
-from src.base import JSON, UNCHANGED, Base, Row, Schema, Timestamped, Versioned
+from src.base import JSON, UNCHANGED, Record, Row, Schema
 from src.entity import Entity
 
 Username = Annotated[str, Field(min_length=1, max_length=200)]
 Email = Annotated[str, Field(max_length=320)]
 
 
-class User(Base, Timestamped, Versioned):
+class User(Record):
     __tablename__ = "users"
 
     username: Mapped[str] = mapped_column(unique=True)

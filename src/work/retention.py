@@ -4,9 +4,9 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from src import inbox
-from src.base import now
+from src.clock import now
 from src.database import Database
+from src.work import inbox
 
 log = logging.getLogger(__name__)
 

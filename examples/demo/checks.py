@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import asyncpg
 import pydantic_core
 
+from examples.demo.play import Asked, Play, Rows
+from examples.demo.stage import Stage
+from examples.demo.witness import Witness
 from src import wire
-from src.cli.demo.play import Asked, Play, Rows
-from src.cli.demo.stage import Stage
-from src.cli.demo.witness import Witness
 from src.client import Client, Reply
 from src.errors import PREFIX, Invalid
 

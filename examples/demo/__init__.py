@@ -11,12 +11,12 @@ from contextlib import suppress
 import typer
 from rich.table import Table
 
+from examples.demo import checks, stage
+from examples.demo.checks import Check
+from examples.demo.play import Play
+from examples.demo.stage import Stage, StageError
+from examples.demo.witness import Witness
 from src.cli import target
-from src.cli.demo import checks, stage
-from src.cli.demo.checks import Check
-from src.cli.demo.play import Play
-from src.cli.demo.stage import Stage, StageError
-from src.cli.demo.witness import Witness
 from src.cli.output import Output
 from src.client import Client, NoReply
 from src.errors import Problem

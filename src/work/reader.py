@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from src import rows
-from src.base import now
+from src.clock import now
 from src.database import Database
+from src.entity import Operation
 from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
-from src.messages import Outcome, Request, State
+from src.work.requests import Outcome, Request, State
 
 
 class Reader:
@@ -18,7 +19,7 @@ class Reader:
         self._max_answer = max_answer
         self._free = asyncio.Semaphore(concurrency)
 
-    async def apply(self, requests: Sequence[Request]) -> list[Outcome]:
+    async def apply(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         """The outcome of each request. Raises Unavailable."""
         together = [request for request in requests if request.operation.names_rows]
         apart = [[request] for request in requests if not request.operation.names_rows]
@@ -30,7 +31,7 @@ class Reader:
             outcomes |= {id(request): outcome for request, outcome in zip(group, result, strict=True)}
         return [outcomes[id(request)] for request in requests]
 
-    async def _read(self, requests: Sequence[Request]) -> list[Outcome]:
+    async def _read(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         try:
             return await self._transact(requests)
         except Unavailable:
@@ -42,7 +43,7 @@ class Reader:
                 return [outcome for request in requests for outcome in await self._read([request])]
             return [Outcome.of(error if isinstance(error, Problem) else Internal.because(error))]
 
-    async def _transact(self, requests: Sequence[Request]) -> list[Outcome]:
+    async def _transact(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         if not requests:
             return []
         wanted = rows.Wanted()
@@ -60,6 +61,6 @@ class Reader:
                     outcomes.append(Outcome.of(problem))
             return outcomes
 
-    def _outcome(self, request: Request, result: object) -> Outcome:
+    def _outcome(self, request: Request[Operation], result: object) -> Outcome:
         body = request.operation.entity.answer(result, self._max_answer)
         return Outcome(State.SERVED, request.operation.key, body)

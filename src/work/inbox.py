@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, now
-from src.messages import Event, Outcome, State
+from src.base import Base
+from src.clock import now
+from src.work.requests import Decodable, Event, Outcome, Request, State
 
 COMPRESS_FROM = 1024  # bytes
 _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less than 16
@@ -40,6 +41,29 @@ class Entry:
 
     fingerprint: bytes
     outcome: Outcome
+
+
+class Memory:
+    """What is known of a batch's requests: those ``found`` in the table, and those that the batch itself has served."""
+
+    def __init__(self, found: Mapping[bytes, Entry], served: Mapping[bytes, Entry] | None = None) -> None:
+        self._found = found
+        self.served = dict(served or {})
+
+    def recall(self, request: Request[Decodable]) -> Entry | None:
+        """What was served before under the request's key."""
+        if request.key is None:
+            return None
+        return self._found.get(request.key) or self.served.get(request.key)
+
+    def note(self, request: Request[Decodable], outcome: Outcome) -> None:
+        """Of each key the first final outcome counts."""
+        if request.key and outcome.final and request.key not in self._found:
+            self.served.setdefault(request.key, Entry(request.fingerprint, outcome))
+
+    def copy(self) -> "Memory":
+        """One that can be thrown away, with what was noted in it."""
+        return Memory(self._found, self.served)
 
 
 async def look_up(session: AsyncSession, keys: Collection[bytes]) -> dict[bytes, Entry]:

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 
 from src.database import Database
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Revision(Enum):

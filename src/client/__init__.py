@@ -27,20 +27,15 @@ from aio_pika import exceptions
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from src import wire
-from src.errors import PREFIX, Problem
-from src.frames import TolerantConnection
+from .. import pauses, wire
+from ..amqp import connections
+from ..errors import PREFIX, Problem
 
-CONNECT_TIMEOUT = 10.0
-HEARTBEAT = 10
-RECONNECT_INTERVAL = 1
-RETRY_PAUSE = 0.1
 EVENTS_AHEAD = 200
 """How many events the broker hands over before they are asked for."""
 
 _ABSENT = (exceptions.ChannelNotFoundEntity, exceptions.PublishError)
 _REFUSED = (*_ABSENT, ChannelAccessRefused, exceptions.ChannelPreconditionFailed)  # would be refused again
-_LOST = exceptions.CONNECTION_EXCEPTIONS
 
 type _Arrived = asyncio.Queue[AbstractIncomingMessage | None]
 
@@ -131,13 +126,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         """Connect. Raises ConnectionError and TimeoutError; a connection lost later is made again by itself."""
-        self._connection = await aio_pika.connect_robust(
-            self._url,
-            timeout=CONNECT_TIMEOUT,
-            heartbeat=HEARTBEAT,
-            reconnect_interval=RECONNECT_INTERVAL,
-            connection_class=TolerantConnection,
-        )
+        self._connection = await connections.connect(self._url, f"{self._service} client")
         return self
 
     async def __aexit__(
@@ -210,17 +199,18 @@ class Client:
 
     async def _persist[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it is through: the message_id makes sure that it is not applied twice."""
+        pausing = pauses.growing(longest=1)
         while not self._connection.close_called:
             try:
                 return await attempt()
             except _REFUSED:
                 raise
             except asyncio.CancelledError:
-                if _cancelled():  # else it is how a closing connection ends what waits for it
+                if connections.told_to_end():  # else it is how a closing connection ends what waits for it
                     raise
-            except _LOST:
+            except connections.LOST:
                 pass
-            await asyncio.sleep(RETRY_PAUSE)
+            await asyncio.sleep(next(pausing))
         raise ConnectionError("the client is closed")
 
     async def _ask(self, operation: str, message: aio_pika.Message) -> Reply:
@@ -307,12 +297,7 @@ async def _arriving(arrived: _Arrived) -> AsyncIterator[Event]:
     while message := await arrived.get():
         try:
             await message.ack()
-        except _LOST:
+        except connections.LOST:
             break
         yield _event(message)
     raise ConnectionError("the connection was lost, and with it the queue of events: what happened since is missed")
-
-
-def _cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

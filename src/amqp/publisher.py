@@ -4,28 +4,73 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
+from typing import assert_never
 
 from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPChannelError, AMQPError, DeliveryError
+from aiormq.exceptions import AMQPChannelError, DeliveryError
 from pamqp.commands import Basic
 
-from src.envelope import Outgoing
+from src import pauses
+from src.amqp.connections import LOST
+from src.amqp.outgoing import Message
 
 log = logging.getLogger(__name__)
 
-FOREVER = math.inf
 CONFIRM_TIMEOUT = 10  # seconds
 ROUND_TRIP = 5  # seconds that a broker may take to answer
-PAUSE = (0.05, 2)  # seconds between two attempts: the first, the longest
-LOSSES = 3  # of the connection, after which a message that is tried once counts as refused: it may be what kills it
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a message is published: for how many ``seconds`` it may be refused, and after how many ``losses`` not.
+
+    A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
+    """
+
+    seconds: float
+    losses: float = math.inf
+
+
+ONCE = Tries(seconds=0, losses=3)
+"""A refused message is given up, and one whose connection was lost three times: it may be what kills it."""
+
+FOREVER = Tries(seconds=math.inf)
 
 
 class _Result(Enum):
     TAKEN = auto()
     REFUSED = auto()  # returned, nacked, not confirmed in time, or its exchange is missing
     LOST = auto()  # with the connection: nobody knows, and nobody is to blame
+
+
+class _Effort:
+    """What is left of the tries."""
+
+    def __init__(self, tries: Tries) -> None:
+        self._seconds = tries.seconds
+        self._losses = tries.losses
+
+    def spend(self, results: Sequence[_Result], seconds: float) -> None:
+        """An attempt that took so long had these results."""
+        if _Result.REFUSED in results:
+            self._seconds -= seconds
+        if _Result.LOST in results:
+            self._losses -= 1
+
+    def again(self, result: _Result) -> bool:
+        """Whether a message of which this became is published again."""
+        match result:
+            case _Result.TAKEN:
+                return False
+            case _Result.REFUSED:
+                return self._seconds > 0
+            case _Result.LOST:
+                return self._losses > 0
+            case _:
+                assert_never(result)
 
 
 class Publisher:
@@ -43,36 +88,28 @@ class Publisher:
         self._channels: dict[str, Channel] = {}
         self._opening = asyncio.Lock()
 
-    async def publish(self, messages: Sequence[Outgoing], *, patience: float = 0) -> list[bool]:
-        """Whether the broker has taken each message.
-
-        One that it refuses is published again for ``patience`` seconds. While the connection is down or blocked this
-        waits, and what was lost with it is published again; without patience three times at the most.
-        """
-        loop, pause, losses = asyncio.get_running_loop(), PAUSE[0], 0
-        results = [_Result.LOST] * len(messages)
-        while pending := [
-            index
-            for index, result in enumerate(results)
-            if result is _Result.LOST or (result is _Result.REFUSED and patience > 0)
-        ]:
+    async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
+        """Whether the broker has taken each message. While the connection is down or blocked this waits."""
+        clock, effort, taken = asyncio.get_running_loop().time, _Effort(tries), [False] * len(messages)
+        pending = list(range(len(messages)))
+        pausing = pauses.growing(first=0.1, longest=2)
+        while pending:
             connection = await self._ready()
-            begun = loop.time()
-            attempt = await self._attempt(connection, [messages[index] for index in pending])
-            for index, result in zip(pending, attempt, strict=True):
-                results[index] = result
-            if failed := len(attempt) - attempt.count(_Result.TAKEN):
-                log.warning("%d of %d messages were refused or lost with the connection", failed, len(attempt))
+            begun = clock()
+            results = await self._attempt(connection, [messages[index] for index in pending])
+            for index, result in zip(pending, results, strict=True):
+                taken[index] = result is _Result.TAKEN
+            pause = next(pausing)
+            effort.spend(results, clock() - begun + pause)
+            again = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
+            if failed := len(pending) - results.count(_Result.TAKEN):
+                log.warning("%d of %d messages were refused or lost with the connection", failed, len(pending))
+            if again:
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE[1])
-            if _Result.REFUSED in attempt:
-                patience -= loop.time() - begun
-            losses += _Result.LOST in attempt
-            if patience <= 0 and losses == LOSSES:
-                break
-        return [result is _Result.TAKEN for result in results]
+            pending = again
+        return taken
 
-    async def _attempt(self, connection: AbstractConnection, messages: Sequence[Outgoing]) -> list[_Result]:
+    async def _attempt(self, connection: AbstractConnection, messages: Sequence[Message]) -> list[_Result]:
         """Publish once; what still waits when the connection ends would wait for its timeout in vain."""
         publishing = [asyncio.create_task(self._publish(message)) for message in messages]
         done, closing = asyncio.gather(*publishing, return_exceptions=True), connection.closing
@@ -84,7 +121,7 @@ class Publisher:
                 task.cancel()
         return [result if isinstance(result, _Result) else _Result.LOST for result in await done]
 
-    async def _publish(self, message: Outgoing) -> _Result:
+    async def _publish(self, message: Message) -> _Result:
         try:
             channel = await self._channel(message.exchange)
             confirmation = await channel.basic_publish(
@@ -100,7 +137,7 @@ class Publisher:
             return _Result.REFUSED if await self._is_up() else _Result.LOST
         except (DeliveryError, AMQPChannelError):
             return _Result.REFUSED
-        except (AMQPError, OSError, RuntimeError):  # aiormq: RuntimeError of a channel that is closed
+        except LOST:
             return _Result.LOST
         return _Result.TAKEN if isinstance(confirmation, Basic.Ack) else _Result.REFUSED
 
@@ -110,7 +147,7 @@ class Publisher:
             async with asyncio.timeout(ROUND_TRIP):
                 channel = await self._open_channel()
                 await channel.close()
-        except (AMQPError, OSError, RuntimeError):
+        except LOST:
             return False
         return True
 

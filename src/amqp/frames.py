@@ -12,7 +12,6 @@ import struct
 from typing import Any, cast
 
 import aiormq.connection
-from aio_pika import RobustConnection
 from pamqp import constants, encode
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
@@ -180,11 +179,3 @@ class TolerantTransport(aiormq.connection.TransportFactory):
         inner = aiormq.connection.TLSTransportFactory() if tls else aiormq.connection.TCPTransportFactory()
         reader, writer = await inner.create(url, **kwargs)
         return cast("asyncio.StreamReader", TolerantReader(reader)), writer
-
-
-class TolerantConnection(RobustConnection):
-    """An aio-pika connection for ``connect_robust(connection_class=…)`` that no message can end."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.kwargs["transport_factory"] = TolerantTransport()

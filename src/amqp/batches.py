@@ -20,11 +20,12 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
+from src import pauses
+from src.amqp.connections import CLOSE_TIMEOUT, LOST, close_channel, told_to_end
+
 log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
-CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
-PAUSES = (0.1, 0.5, 1, 2, 5)  # seconds before a lost channel is opened again, the last for ever
 
 
 class Pause(Exception):
@@ -44,7 +45,7 @@ class Batch:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.channel.basic_ack(_tag(self.deliveries[-1]), multiple=True)
-        except (AMQPError, OSError, RuntimeError) as error:  # aiormq: of a closed channel, a dead connection
+        except LOST as error:
             log.warning("%d deliveries could not be acked, they will come again: %r", len(self.deliveries), error)
 
 
@@ -115,11 +116,10 @@ class BatchSubscriber(RabbitSubscriber):
     ``consuming`` is set while the broker delivers to us, or would if it were our turn.
     """
 
-    handler: Handler
-
     def __init__(
         self,
         *args: Any,
+        handler: Handler,
         limits: Limits,
         open_channel: Callable[[], Awaitable[Channel]],
         prepare: Callable[[], Awaitable[None]],
@@ -127,6 +127,7 @@ class BatchSubscriber(RabbitSubscriber):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._handler = handler
         self._limits = limits
         self._open_channel = open_channel
         self._prepare = prepare
@@ -135,10 +136,6 @@ class BatchSubscriber(RabbitSubscriber):
         self.consuming = asyncio.Event()
         self._window: Window | None = None
         self._task: asyncio.Task[None] | None = None
-
-    def __call__(self, handler: Handler) -> Handler:  # type: ignore[override]  # a batch is no message
-        self.handler = handler
-        return handler
 
     async def start(self) -> None:
         """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
@@ -159,21 +156,18 @@ class BatchSubscriber(RabbitSubscriber):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        failures = 0
+        pausing = pauses.growing()
         while not self._stopping.is_set():
             try:
                 window = await self._open()
-                failures = 0
+                pausing = pauses.growing()
                 await self._consume(window)
-            except (Pause, AMQPError, OSError) as reason:
-                failures += 1
+            except (Pause, AMQPError, OSError) as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task and task.cancelling():
+                if told_to_end():
                     raise
-                failures += 1  # aiormq cancels those who wait on a connection that it closes
-            await wait(self._stopping, PAUSES[min(failures, len(PAUSES) - 1)])
+            await pauses.wait(self._stopping, next(pausing))
 
     async def _open(self) -> Window:
         """A window on a channel of its own. Raises Pause where there is none to be had."""
@@ -181,7 +175,7 @@ class BatchSubscriber(RabbitSubscriber):
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
                 return await self._begin(await self._open_channel())
-        except (AMQPError, OSError, RuntimeError) as error:
+        except LOST as error:
             raise Pause(repr(error)) from error
 
     async def _begin(self, channel: Channel) -> Window:
@@ -190,7 +184,7 @@ class BatchSubscriber(RabbitSubscriber):
             await channel.basic_qos(prefetch_count=self._limits.prefetch)
             await channel.basic_consume(self.queue.name, window.arrive)
         except BaseException:
-            await _close(channel)  # or what it may already hold would never come back
+            await close_channel(channel)  # or what it may already hold would never come back
             raise
         return window
 
@@ -200,35 +194,17 @@ class BatchSubscriber(RabbitSubscriber):
         log.info("%s: consuming", self.queue.name)
         try:
             while batch := await window.take():
-                await self.handler(batch)
+                await self._handler(batch)
         finally:
             self.consuming.clear()
             self._window = None
-            await _close(window.channel)
+            await close_channel(window.channel)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A loop that has ended without being asked to must not leave a process that looks alive."""
         error = None if task.cancelled() else task.exception()
         if error or not self._stopping.is_set():
             self._on_failure(error or RuntimeError(f"{self.queue.name}: the loop has ended"))
-
-
-async def wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, and not longer."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
-async def _close(channel: Channel) -> None:
-    """Close it if it can be; the end of the connection closes it anyway."""
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT):
-            await channel.close()
-    except (AMQPError, OSError, RuntimeError) as error:
-        log.debug("a channel did not close: %r", error)
 
 
 def _tag(delivery: DeliveredMessage) -> int:

@@ -21,7 +21,7 @@ from src.client import Client, NoService
 from src.errors import Problem
 
 DATABASE = "db_demo"
-MAIN = Path(__file__).parents[3] / "main.py"
+MAIN = Path(__file__).parents[2] / "main.py"
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 RETRY_PAUSE = 0.2

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.cli.demo.conversations import CONVERSATIONS, USERS, Conversation, End, Question
+from examples.demo.conversations import CONVERSATIONS, USERS, Conversation, End, Question
 from src.client import Client, Reply
 
 PAST = {

@@ -4,24 +4,39 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Protocol
 
 import pydantic_core
+from pydantic import BaseModel
 
 from src import wire
-from src.base import Schema, now
-from src.entity import Operation
+from src.clock import now, timestamp
 from src.errors import Internal, Problem
 
 
+class Decodable(Protocol):
+    """As much of an operation as it takes to decode its requests (``src/entity.py`` has the whole)."""
+
+    @property
+    def key(self) -> str:
+        """The routing key of its requests."""
+
+    @property
+    def writes(self) -> bool: ...
+
+    @property
+    def request(self) -> type[BaseModel]: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request[O: Decodable]:
     """A request that fits its operation's schema.
 
     Its ``key`` is what exactly-once is counted by. One without is served at least once, and not remembered.
     """
 
-    operation: Operation
-    data: Schema
+    operation: O
+    data: BaseModel
     key: bytes | None = None
     fingerprint: bytes = b""
     deadline: datetime | None = None
@@ -45,7 +60,7 @@ class Event:
 
 
 class State(Enum):
-    """What became of a request, and so what is done about it (``subscribers.py`` maps each to its action)."""
+    """What became of a request; ``amqp/outgoing.py`` maps each to what is done about it."""
 
     SERVED = 1  # the numbers are stored
     REJECTED = 2  # the request's fault
@@ -65,7 +80,7 @@ class Outcome:
     error: BaseException | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, problem: Problem, operation: Operation | None = None, subject: str = "") -> "Outcome":
+    def of(cls, problem: Problem, operation: Decodable | None = None, subject: str = "") -> "Outcome":
         """The answer that tells a requester what went wrong; the final refusal of a write is an event as well."""
         document = problem.document()
         body = pydantic_core.to_json(document)
@@ -81,8 +96,3 @@ class Outcome:
             events=events,
             error=problem.__cause__ or problem,
         )
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339, UTC."""
-    return moment.isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""AMQP properties and bytes ⇄ Request, Reply, Event.
+"""Bytes and properties → Request.
 
 Nothing here trusts a message. Whatever is wrong with one is the problem that its requester is told.
 """
@@ -6,20 +6,18 @@ Nothing here trusts a message. Whatever is wrong with one is the problem that it
 import hashlib
 import math
 import re
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import jiter
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from src import frames, wire
-from src.base import now
-from src.entity import Operation
+from src import wire
+from src.amqp import frames
 from src.errors import (
     IdempotencyKeyRequired,
     Internal,
@@ -30,13 +28,10 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.messages import Event, Outcome, Request, inbox_key, timestamp
+from src.work.requests import Decodable, Outcome, Request, inbox_key
 
-PERSISTENT = 2
 DEEPEST = 100  # levels of a body
 MOST_ERRORS = 20  # that a problem lists
-LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
-_EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
@@ -44,17 +39,28 @@ _SUSPECT = re.compile(rb"\\u0000|[eE]\+?[0-9]{3}")  # may be what no database ta
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """A delivery: who asked for what, and how to reach them. Either a request, or the outcome that needs none."""
+class Received[O: Decodable]:
+    """A delivery: who asked for what, and how to reach them.
+
+    Either the ``request`` that it holds, or the ``outcome`` that tells its sender why it holds none.
+    """
 
     delivery: DeliveredMessage
-    operation: Operation | None
-    request: Request | None = None
+    operation: O | None
+    request: Request[O] | None = None
     outcome: Outcome | None = None
 
     @property
     def properties(self) -> Basic.Properties:
         return self.delivery.header.properties
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.properties.headers or {}
+
+    @property
+    def routing_key(self) -> str:
+        return str(self.delivery.routing_key)
 
     @property
     def sender(self) -> str:
@@ -74,6 +80,11 @@ class Envelope:
         return self.properties.correlation_id or self.properties.message_id or None
 
     @property
+    def may_write(self) -> bool:
+        """It would change something; what is not known may have been a write."""
+        return self.operation is None or self.operation.writes
+
+    @property
     def unkeyed(self) -> bool:
         """It is applied at least once, for nothing says which other is the same."""
         return self.request is not None and self.request.key is None and not self.request.dry_run
@@ -81,66 +92,44 @@ class Envelope:
     @property
     def expired(self) -> bool:
         """It is here because it waited too long where it was."""
-        deaths = (self.properties.headers or {}).get("x-death")
+        deaths = self.headers.get("x-death")
         return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
 
     @property
     def traceparent(self) -> str | None:
-        value = (self.properties.headers or {}).get(wire.TRACEPARENT)
+        value = self.headers.get(wire.TRACEPARENT)
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to be published."""
+class Decoder[O: Decodable]:
+    """Decodes deliveries. ``operations`` are those of this version by routing key, ``max_body`` is in bytes."""
 
-    exchange: str
-    routing_key: str
-    body: bytes
-    properties: Basic.Properties
-    mandatory: bool = False
-
-
-class Decoder:
-    """Opens deliveries. ``operations`` are those of this version by routing key, ``max_body`` is in bytes."""
-
-    def __init__(self, operations: Mapping[str, Operation], max_body: int, *, require_message_id: bool) -> None:
+    def __init__(self, operations: Mapping[str, O], max_body: int, *, require_message_id: bool) -> None:
         self._operations = operations
         self._max_body = max_body
         self._require_message_id = require_message_id
 
-    def only(self, *, writes: bool) -> "Decoder":
+    def only(self, *, writes: bool) -> "Decoder[O]":
         """One for a queue of writes, or of reads: the other kind was led there by its sender, not by us."""
         operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
         return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
 
-    def open(self, delivery: DeliveredMessage) -> Envelope:
+    def decode(self, delivery: DeliveredMessage) -> Received[O]:
         """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
         operation = self._operations.get(str(delivery.routing_key))
-        envelope = Envelope(delivery, operation)
-        try:
-            return replace(envelope, request=self._request(envelope))
-        except Problem as problem:
-            return replace(envelope, outcome=Outcome.of(problem, operation))
-        except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
-            return replace(envelope, outcome=Outcome.of(Internal.because(bug), operation))
-
-    def _request(self, envelope: Envelope) -> Request:
-        operation = envelope.operation
         if operation is None:
-            raise UnknownOperation
-        properties, body = envelope.properties, envelope.delivery.body
+            return Received(delivery, None, outcome=Outcome.of(UnknownOperation()))
+        try:
+            request = self._request(operation, delivery.header.properties, delivery.body)
+            return Received(delivery, operation, request)
+        except Problem as problem:
+            return Received(delivery, operation, outcome=Outcome.of(problem, operation))
+        except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
+            return Received(delivery, operation, outcome=Outcome.of(Internal.because(bug), operation))
+
+    def _request(self, operation: O, properties: Basic.Properties, body: bytes) -> Request[O]:
         headers = properties.headers or {}
-        if frames.UNDECODABLE in headers:
-            raise Malformed("The message has properties that are no valid AMQP.")
-        if len(body) > self._max_body:
-            raise TooLarge(f"The body has {len(body)} bytes; this service takes {self._max_body}.")
-        if not _CHARSET.fullmatch(properties.content_encoding or "utf-8"):
-            raise UnsupportedEncoding
-        if not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
-            raise UnsupportedEncoding
-        if not isinstance(headers.get(wire.PARTITION_KEY, ""), str):
-            raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
+        self._check_form(properties, headers, len(body))
         data, dry_run = _decoded(operation, body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -148,18 +137,31 @@ class Decoder:
         return Request(
             operation,
             data,
-            key=inbox_key(envelope.sender, str(properties.message_id)) if keyed else None,
+            key=inbox_key(properties.user_id or "", str(properties.message_id)) if keyed else None,
             fingerprint=_fingerprint(operation, properties, body) if keyed else b"",
             deadline=_deadline(headers),
             dry_run=dry_run,
         )
 
+    def _check_form(self, properties: Basic.Properties, headers: Mapping[str, Any], size: int) -> None:
+        """Raise the Problem that a message is which need not be read to be refused."""
+        if frames.UNDECODABLE in headers:
+            raise Malformed("The message has properties that are no valid AMQP.")
+        if size > self._max_body:
+            raise TooLarge(f"The body has {size} bytes; this service takes {self._max_body}.")
+        if not _CHARSET.fullmatch(properties.content_encoding or "utf-8"):
+            raise UnsupportedEncoding
+        if not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
+            raise UnsupportedEncoding
+        if not isinstance(headers.get(wire.PARTITION_KEY, ""), str):
+            raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
-def _fingerprint(operation: Operation, properties: Basic.Properties, body: bytes) -> bytes:
+
+def _fingerprint(operation: Decodable, properties: Basic.Properties, body: bytes) -> bytes:
     return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
 
 
-def _decoded(operation: Operation, body: bytes) -> Any:
+def _decoded(operation: Decodable, body: bytes) -> BaseModel:
     """The body as the operation's schema has it. Raises Malformed and Invalid, which never quote a value."""
     try:
         value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
@@ -228,75 +230,3 @@ def _dry_run(headers: Mapping[str, Any]) -> bool:
     if not isinstance(value, bool):
         raise Invalid(f"The header {wire.DRY_RUN} must be a boolean.")
     return value
-
-
-def reply(envelope: Envelope, outcome: Outcome) -> Outgoing:
-    """The answer, to the address that this copy of the request names, and to it alone."""
-    headers: dict[str, Any] = {wire.TRACEPARENT: envelope.traceparent} if envelope.traceparent else {}
-    properties = Basic.Properties(
-        content_type=outcome.content_type,
-        message_type=outcome.type,
-        correlation_id=envelope.correlation_id,
-        delivery_mode=PERSISTENT,
-        headers=headers,
-    )
-    return Outgoing("", envelope.reply_to or "", outcome.body, properties, mandatory=not envelope.direct)
-
-
-def events(envelope: Envelope, outcome: Outcome, names: wire.Names) -> list[Outgoing]:
-    """What happened, each under an id that is the same however often it is published. A rehearsal is no event."""
-    if (envelope.properties.headers or {}).get(wire.DRY_RUN):
-        return []
-    return [_event(envelope, event, index, names) for index, event in enumerate(outcome.events)]
-
-
-def _event(envelope: Envelope, event: Event, index: int, names: wire.Names) -> Outgoing:
-    message_id = envelope.properties.message_id
-    origin = f"{envelope.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
-    event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
-    headers = {
-        f"{wire.CLOUD_EVENT}id": event_id,
-        f"{wire.CLOUD_EVENT}type": event.name,
-        f"{wire.CLOUD_EVENT}source": f"/{names.service}",
-        f"{wire.CLOUD_EVENT}subject": event.subject,
-        f"{wire.CLOUD_EVENT}time": event.time,
-        f"{wire.CLOUD_EVENT}specversion": "1.0",
-        wire.ENTITY_VERSION: event.version,
-        wire.CAUSATION_ID: message_id or None,
-        wire.TRACEPARENT: envelope.traceparent,
-    }
-    properties = Basic.Properties(
-        content_type=wire.JSON,
-        message_type=event.name,
-        message_id=event_id,
-        correlation_id=envelope.correlation_id,
-        delivery_mode=PERSISTENT,
-        headers={name: value for name, value in headers.items() if value is not None},
-    )
-    return Outgoing(names.events, event.name, event.body, properties)
-
-
-def dead_letter(envelope: Envelope, reason: str, detail: str, names: wire.Names) -> Outgoing:
-    """The request as it came, with why it could not be served. It is addressed to nobody but its reader."""
-    properties = envelope.properties
-    given = properties.headers or {}
-    headers: dict[str, Any] = {
-        wire.REASON: reason,
-        wire.DETAIL: detail[:LONGEST_COPIED],
-        wire.OPERATION: str(envelope.delivery.routing_key),
-        wire.DIED_AT: timestamp(now()),
-    }
-    key = given.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
-        headers[wire.PARTITION_KEY] = key
-    copied = Basic.Properties(
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        message_id=properties.message_id,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        app_id=properties.app_id,
-        delivery_mode=PERSISTENT,
-        headers=headers,
-    )
-    return Outgoing(names.dead, str(envelope.delivery.routing_key), envelope.delivery.body, copied, mandatory=True)

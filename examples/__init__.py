@@ -1,0 +1,1 @@
+"""What the service and its client look like in use."""

@@ -1,0 +1,153 @@
+"""Connections to RabbitMQ, of the service in both directions and of its client: names, timeouts, how they are lost."""
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import aiormq
+from aio_pika import RobustConnection, connect_robust
+from aiormq.channel import Channel
+from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from yarl import URL
+
+from .. import pauses
+from .frames import TolerantTransport
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 10  # seconds
+HEARTBEAT = 10  # seconds
+RECONNECT_INTERVAL = 1  # seconds
+CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
+
+LOST = (AMQPError, OSError, RuntimeError)
+"""What a call on a connection or channel that is gone raises; aiormq raises RuntimeError for one that is closed."""
+
+
+class Refused(Exception):
+    """The broker or the database does not let us in, or has something of ours that differs from what we need."""
+
+
+class TolerantConnection(RobustConnection):
+    """A connection for ``connect_robust(connection_class=…)`` that no message can end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kwargs["transport_factory"] = TolerantTransport()
+
+
+async def connect(url: str, name: str) -> RobustConnection:
+    """A connection that heals itself from now on. Raises what aio-pika raises."""
+    connection = await connect_robust(
+        named(url, name),
+        timeout=CONNECT_TIMEOUT,
+        reconnect_interval=RECONNECT_INTERVAL,
+        connection_class=TolerantConnection,
+    )
+    return cast("RobustConnection", connection)
+
+
+class Outbound:
+    """The connection that replies, events and dead letters go out by."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = f"{name} out"
+        self._connection: RobustConnection | None = None
+
+    async def connect(self) -> None:
+        """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
+        self._connection = await connect(self._url, self._name)
+
+    async def ready(self) -> aiormq.abc.AbstractConnection:
+        """Wait until the connection is up and not blocked by an alarm of the broker."""
+        return await ready(self._connection)
+
+    async def open_channel(self) -> Channel:
+        """A plain channel on this connection, once that is up."""
+        return await open_channel(self._connection)
+
+    async def close(self) -> None:
+        if self._connection:
+            await self._connection.close()
+
+
+async def ready(connection: RobustConnection | None) -> aiormq.abc.AbstractConnection:
+    """Wait until the connection is up and not blocked by an alarm of the broker."""
+    for pause in pauses.growing(longest=0.5):
+        if connection is None or connection.is_closed:
+            break
+        await connection.connected.wait()
+        up = connection.transport and connection.transport.connection
+        if up and await _unblocked(up):
+            return up
+        await asyncio.sleep(pause)
+    raise ConnectionError("the connection is closed")
+
+
+async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
+    """Whether the connection takes messages, once no alarm blocks it; a blocked one that dies is never unblocked."""
+    unblocked, closing = asyncio.ensure_future(up.ready()), up.closing
+    try:
+        done, _ = await asyncio.wait({unblocked, closing}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            log.warning("RabbitMQ takes no messages (an alarm of memory or disk?): waiting")
+            await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        unblocked.cancel()
+        closing.cancel()  # an observer of our own, and one more each time
+    return unblocked.done() and not up.is_closed
+
+
+async def open_channel(connection: RobustConnection | None) -> Channel:
+    """A plain channel (one that does not reopen itself), with confirms, raising what is returned."""
+    up = await ready(connection)
+    return cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True, on_return_raises=True))
+
+
+async def close_channel(channel: Channel) -> None:
+    """Close the channel if it can be; the end of its connection closes it anyway."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await channel.close()
+    except LOST as error:
+        log.debug("a channel did not close: %r", error)
+
+
+async def wait_until_up(url: str) -> None:
+    """Return when the broker lets us in. Raises Refused where it answers, but does not."""
+    for pause in pauses.growing(first=0.5):
+        try:
+            connection = await asyncio.wait_for(aiormq.connect(named(url, "probe")), CONNECT_TIMEOUT)
+        except (AuthenticationError, ProbableAuthenticationError) as error:
+            raise Refused(f"RabbitMQ at {place(url)} refuses the login: {error}") from error
+        except InvalidFrameError as error:  # after the login: it closes instead of opening
+            raise Refused(f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user.") from error
+        except (AMQPError, OSError) as error:
+            log.warning("waiting for RabbitMQ at %s: %s", place(url), error)
+            await asyncio.sleep(pause)
+        else:
+            await connection.close()
+            return
+
+
+def told_to_end() -> bool:
+    """Whether we have cancelled the running task: aiormq cancels whoever waits on a connection that it closes."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def named(url: str, name: str) -> str:
+    """With the name that the broker lists the connection under, and a heartbeat; aiormq reads both from the query."""
+    parsed = URL(url)
+    return str(parsed.update_query({"heartbeat": str(HEARTBEAT), "name": name} | dict(parsed.query)))
+
+
+def place(url: str) -> str:
+    """Host and port, without the password."""
+    parsed = URL(url)
+    return f"{parsed.host}:{parsed.port or 5672}"
+
+
+def _vhost(url: str) -> str:
+    return URL(url).path.removeprefix("/") or "/"

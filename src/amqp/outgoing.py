@@ -1,0 +1,158 @@
+"""Outcome → messages: the answer, the events, or the dead letter.
+
+What becomes of an outcome is decided here and nowhere else:
+
+===========================================  =========  =========  ==============================
+a delivery and its outcome                   answered   announced  dead letter, under which reason
+===========================================  =========  =========  ==============================
+served                                       yes        yes        –
+rejected                                     yes        yes        –
+rejected, a write without an address         –          yes        the problem
+rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
+failed, a write                              yes        –          ``internal``
+an event of it was refused for too long      as above   in vain    ``unpublished``
+a read, whatever became of it                yes        –          –
+===========================================  =========  =========  ==============================
+
+Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
+"""
+
+import traceback
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pamqp.commands import Basic
+
+from src import wire
+from src.amqp.decoder import Received
+from src.clock import now, timestamp
+from src.work.requests import Event, Outcome, State
+
+PERSISTENT = 2
+LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
+UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
+_EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to be published."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: Basic.Properties
+    mandatory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A delivery and what became of it, as the messages that say so."""
+
+    received: Received[Any]
+    outcome: Outcome
+
+    def replies(self) -> list[Message]:
+        """The answer, to the address that this copy of the request names, and to it alone."""
+        received, outcome = self.received, self.outcome
+        if received.reply_to is None:
+            return []
+        properties = Basic.Properties(
+            content_type=outcome.content_type,
+            message_type=outcome.type,
+            correlation_id=received.correlation_id,
+            delivery_mode=PERSISTENT,
+            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else {},
+        )
+        return [Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)]
+
+    def events(self, names: wire.Names) -> list[Message]:
+        """What happened, each under an id that is the same however often it is published."""
+        if self.received.headers.get(wire.DRY_RUN):
+            return []
+        return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
+
+    def dead_letters(self, names: wire.Names, *, answered: bool, announced: bool) -> list[Message]:
+        """The request as it came, with the reason, where nobody else would hear of it."""
+        reason = self._reason(answered=answered, announced=announced)
+        return [_dead_letter(self.received, reason, self.outcome, names)] if reason else []
+
+    def _reason(self, *, answered: bool, announced: bool) -> str | None:
+        received, outcome = self.received, self.outcome
+        if not received.may_write:
+            return None
+        if outcome.state is State.FAILED:
+            return outcome.type
+        if outcome.state is State.REJECTED and received.reply_to is None:
+            return outcome.type
+        if outcome.state is State.REJECTED and not answered and not received.direct:
+            return UNANSWERED
+        return None if announced else UNPUBLISHED
+
+
+def failure(outcome: Outcome) -> str:
+    """What went wrong. Of a failure only the exception's type and place: its message may hold what the request said."""
+    error = outcome.error
+    if error is None or outcome.state is not State.FAILED:
+        return str(error or "")
+    trace = traceback.extract_tb(error.__traceback__)
+    where = f" at {trace[-1].filename}:{trace[-1].lineno} in {trace[-1].name}" if trace else ""
+    return f"{type(error).__name__}{where}"
+
+
+def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:
+    message_id = received.properties.message_id
+    origin = f"{received.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
+    event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
+    headers = {
+        f"{wire.CLOUD_EVENT}id": event_id,
+        f"{wire.CLOUD_EVENT}type": event.name,
+        f"{wire.CLOUD_EVENT}source": f"/{names.service}",
+        f"{wire.CLOUD_EVENT}subject": event.subject,
+        f"{wire.CLOUD_EVENT}time": event.time,
+        f"{wire.CLOUD_EVENT}specversion": "1.0",
+        wire.ENTITY_VERSION: event.version,
+        wire.CAUSATION_ID: message_id or None,
+        wire.TRACEPARENT: received.traceparent,
+    }
+    properties = Basic.Properties(
+        content_type=wire.JSON,
+        message_type=event.name,
+        message_id=event_id,
+        correlation_id=received.correlation_id,
+        delivery_mode=PERSISTENT,
+        headers={name: value for name, value in headers.items() if value is not None},
+    )
+    return Message(names.events, event.name, event.body, properties)
+
+
+def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: wire.Names) -> Message:
+    """The request, addressed to nobody but its reader."""
+    properties = received.properties
+    headers: dict[str, Any] = {
+        wire.REASON: reason,
+        wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
+        wire.OPERATION: received.routing_key,
+        wire.DIED_AT: timestamp(now()),
+    }
+    key = received.headers.get(wire.PARTITION_KEY)
+    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
+        headers[wire.PARTITION_KEY] = key
+    copied = Basic.Properties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        app_id=properties.app_id,
+        delivery_mode=PERSISTENT,
+        headers=headers,
+    )
+    return Message(names.dead, received.routing_key, received.delivery.body, copied, mandatory=True)
+
+
+def _detail(reason: str, outcome: Outcome) -> str:
+    if reason == UNANSWERED:
+        return outcome.type
+    return "its events were refused" if reason == UNPUBLISHED else failure(outcome)

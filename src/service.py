@@ -1,0 +1,166 @@
+"""Composition root: joins everything, starts and stops it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from faststream import FastStream
+from sqlalchemy.exc import DBAPIError
+
+import broker
+import config
+from src import models, pauses, wire
+from src.amqp import connections
+from src.amqp.batches import Batch, Limits, Pause
+from src.amqp.connections import Refused
+from src.amqp.decoder import Decoder
+from src.amqp.publisher import Publisher, Tries
+from src.amqp.topology import Topology
+from src.database import Database, describe, sqlstate
+from src.entity import Entity
+from src.errors import Unavailable
+from src.operate import revision
+from src.subscribers import Subscribers
+from src.work import retention
+from src.work.reader import Reader
+from src.work.unit_of_work import UnitOfWork
+
+log = logging.getLogger("db")
+
+NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
+
+
+class Service:
+    """Everything joined. ``app`` starts and stops it; ``failure`` is why it ended by itself."""
+
+    def __init__(self, settings: config.Settings, entities: Iterable[Entity] | None = None) -> None:
+        self.settings = settings
+        self.failure: BaseException | None = None
+        names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
+        operations = {
+            operation.key: operation for entity in entities or models.entities() for operation in entity.operations()
+        }
+        self.database = Database(
+            settings.dsn,
+            settings.service_name,
+            echo=settings.sql_echo,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_recycle=settings.database_pool_recycle,
+        )
+        self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
+        self.outbound = connections.Outbound(url, settings.service_name)
+        self._topology = Topology(
+            names,
+            writes=[key for key, operation in operations.items() if operation.writes],
+            reads=[key for key, operation in operations.items() if not operation.writes],
+            partitions=settings.write_partitions,
+            read_ttl=settings.read_ttl,
+        )
+        self.publisher = Publisher(self.outbound.ready, self.outbound.open_channel)
+        self._subscribers = Subscribers(
+            Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
+            UnitOfWork(self.database, settings.max_answer),
+            Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
+            self.publisher,
+            self.database,
+            names,
+            event_tries=Tries(seconds=settings.publish_patience),
+        )
+        self._purging: asyncio.Task[None] | None = None
+        self._subscribe(names)
+        self.app = FastStream(
+            self.broker,
+            logger=None,
+            on_startup=[self._start],
+            on_shutdown=[self._purge_no_more],
+            after_shutdown=[self._close],
+        )
+
+    def _subscribe(self, names: wire.Names) -> None:
+        settings, subscribers = self.settings, self._subscribers
+        writes = Limits(prefetch=settings.prefetch, requests=settings.batch_size)
+        reads = Limits(prefetch=settings.batch_size, requests=settings.batch_size)  # what waits here cannot expire
+
+        @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
+        async def write(batch: Batch) -> None:
+            await subscribers.write(batch)
+
+        @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
+        async def read(batch: Batch) -> None:
+            await subscribers.read(batch)
+
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database
+        async def unrouted(batch: Batch) -> None:
+            await subscribers.unrouted(batch)
+
+    async def _start(self) -> None:
+        await self.outbound.connect()
+        self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
+
+    async def _purge_no_more(self) -> None:
+        if self._purging:
+            self._purging.cancel()
+            await asyncio.gather(self._purging, return_exceptions=True)
+
+    async def _close(self) -> None:
+        await self.outbound.close()
+        await self.database.close()
+        if self._subscribers.unkeyed:
+            log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)
+
+    async def _prepare(self) -> None:
+        """Nothing is taken before the database answers and everything is declared."""
+        try:
+            await self.database.probe()
+        except Unavailable as error:
+            raise Pause(str(error)) from error
+        await self._declare()
+
+    async def _declare(self) -> None:
+        channel = await self.broker.open_channel()
+        try:
+            await self._topology.declare(channel)
+        finally:
+            await channel.close()
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure:
+            return
+        self.failure = error
+        log.critical("ending: %s", error, exc_info=None if isinstance(error, Refused) else error)
+        self.app.exit()
+
+
+async def serve(settings: config.Settings) -> bool:
+    """Serve until told to end; whether that was why. Raises Refused where it cannot begin."""
+    service = Service(settings)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
+    await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
+    await _check_schema(service.database)
+    await service.app.run()
+    return service.failure is None
+
+
+async def _check_schema(database: Database) -> None:
+    """Wait for the database; refuse a schema that this code does not fit."""
+    match await _revision(database):
+        case revision.Revision.BEHIND:
+            raise Refused("The database's schema is behind this version; migrate it: main.py migrate")
+        case revision.Revision.AHEAD:
+            log.warning("the database's schema is ahead of this version")
+        case revision.Revision.CURRENT:
+            pass
+
+
+async def _revision(database: Database) -> revision.Revision:
+    pausing = pauses.growing(first=0.5)
+    while True:
+        try:
+            return await revision.compare(database)
+        except (DBAPIError, OSError) as error:
+            if isinstance(error, DBAPIError) and sqlstate(error).startswith(NO_LOGIN):
+                raise Refused(f"PostgreSQL at {database.place} refuses us: {describe(error)}") from error
+            log.warning("waiting for PostgreSQL at %s: %s", database.place, describe(error))
+            await asyncio.sleep(next(pausing))

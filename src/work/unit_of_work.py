@@ -1,0 +1,202 @@
+"""One batch of writes, one transaction: look up, load, run, flush, record.
+
+The answers and the rows are those that the same requests would have given one by one. A batch that cannot be written
+together is run again in halves, each under a savepoint, until the request at fault is alone.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src import rows
+from src.base import Record
+from src.clock import now, timestamp
+from src.database import Database, describe, translate
+from src.entity import Operation
+from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
+from src.work import inbox
+from src.work.requests import Event, Outcome, Request, State
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the infrastructure's fault
+JITTER = 0.05  # seconds, times the attempt
+
+type Requests = Sequence[Request[Operation]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is known while a batch runs: its rows, and its requests that were served before."""
+
+    session: AsyncSession
+    rows: rows.Rows
+    memory: inbox.Memory
+
+
+type _Way = Callable[[_Batch, Requests], Awaitable[list[Outcome]]]
+
+
+class _HalfMade(Exception):
+    """A request was rejected after it had changed something: the transaction must not stay as it is."""
+
+
+class _Failed(Exception):
+    """These requests cannot be written together."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+
+
+class UnitOfWork:
+    """Applies batches of writes. ``max_answer`` is the size of the largest answer, in bytes."""
+
+    def __init__(self, database: Database, max_answer: int) -> None:
+        self._database = database
+        self._max_answer = max_answer
+
+    async def apply(self, requests: Requests) -> list[Outcome]:
+        """The outcome of each request, committed. Raises Unavailable, with nothing done or all of it."""
+        try:
+            return await self._persist(requests, self._together)
+        except Unavailable:
+            raise
+        except Exception:  # whoever raised it: halving finds out
+            return await self._persist(requests, self._in_halves)
+
+    async def _persist(self, requests: Requests, way: _Way) -> list[Outcome]:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._transact(requests, way)
+            except (Transient, inbox.ServedElsewhere):
+                await asyncio.sleep(random.uniform(0, JITTER * attempt))
+        raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
+
+    async def _transact(self, requests: Requests, way: _Way) -> list[Outcome]:
+        async with self._database.transaction() as session:
+            with _nobodys_fault():
+                found = await inbox.look_up(session, {request.key for request in requests if request.key})
+            batch = _Batch(session, rows.of(session), inbox.Memory(found))
+            outcomes = await way(batch, requests)
+            with _nobodys_fault():
+                await inbox.record(session, batch.memory.served)
+        return outcomes
+
+    async def _together(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """The first way: load what they name, run one after the other, flush once."""
+        wanted = rows.Wanted()
+        for request in requests:
+            if batch.memory.recall(request) is None:
+                request.operation.want(wanted, request.data)
+        await batch.rows.load(wanted)
+        outcomes = [await self._answer(batch, request) for request in requests]
+        await batch.session.flush()
+        return outcomes
+
+    async def _in_halves(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """The second way: whatever cannot be written together is written apart."""
+        try:
+            return await self._under_savepoint(batch, requests)
+        except _Failed as failed:
+            if len(requests) == 1:
+                return [await self._alone(batch, requests[0], failed.cause)]
+        middle = len(requests) // 2
+        first = await self._in_halves(batch, requests[:middle])
+        return first + await self._in_halves(batch, requests[middle:])
+
+    async def _alone(self, batch: _Batch, request: Request[Operation], cause: Exception) -> Outcome:
+        """The culprit: rejected where it is to blame, else run once more, for a bug may have been an accident."""
+        if not isinstance(cause, Problem):
+            try:
+                return (await self._under_savepoint(batch, [request]))[0]
+            except _Failed as failed:
+                cause = failed.cause
+        outcome = _rejection(request, cause if isinstance(cause, Problem) else Internal.because(cause))
+        batch.memory.note(request, outcome)
+        return outcome
+
+    async def _under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """The first way, of which nothing stays where it raises _Failed."""
+        trial = replace(batch, memory=batch.memory.copy())
+        try:
+            async with batch.session.begin_nested():
+                outcomes = await self._together(trial, requests)
+        except Exception as raised:
+            batch.rows.forget()
+            cause = translate(raised.__cause__ if isinstance(raised, _HalfMade) and raised.__cause__ else raised)
+            if isinstance(cause, (Transient, Unavailable)) or not isinstance(cause, Exception):
+                raise
+            raise _Failed(cause) from raised
+        batch.memory.served.update(trial.memory.served)
+        return outcomes
+
+    async def _answer(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        """What was answered before, or what serving the request comes to."""
+        if entry := batch.memory.recall(request):
+            return _repeat(entry, request)
+        outcome = await self._serve(batch, request)
+        batch.memory.note(request, outcome)
+        return outcome
+
+    async def _serve(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        if request.deadline and request.deadline <= now():
+            return _rejection(request, DeadlineExceeded())
+        if request.dry_run:
+            return await self._rehearse(batch, request)
+        return await self._handle(batch, request)
+
+    async def _handle(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        changes = batch.rows.begin()
+        try:
+            result = await request.operation.handler(batch.session, request.data)
+            await batch.rows.end()
+            return self._outcome(request, result, changed=isinstance(result, Record) and changes.include(result))
+        except Problem as problem:
+            if changes.any:
+                raise _HalfMade from problem
+            return _rejection(request, problem)
+
+    async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        """The answer that a request would have, without its effect."""
+        savepoint = await batch.session.begin_nested()
+        outcome = await self._handle(batch, request)
+        await batch.session.flush()
+        await savepoint.rollback()
+        batch.rows.forget()
+        return outcome
+
+    def _outcome(self, request: Request[Operation], result: object, *, changed: bool) -> Outcome:
+        operation = request.operation
+        body = operation.entity.answer(result, self._max_answer)
+        events: tuple[Event, ...] = ()
+        if changed and operation.event and isinstance(result, Record):
+            moment = now() if operation.name == "delete" else result.updated_at
+            events = (Event(operation.event, str(result.id), result.version, timestamp(moment), body),)
+        return Outcome(State.SERVED, operation.key, body, events=events)
+
+
+@contextmanager
+def _nobodys_fault() -> Iterator[None]:
+    """What fails here is no request's doing: to look for a culprit would be in vain."""
+    try:
+        yield
+    except DBAPIError as error:
+        ours = translate(error)
+        raise (ours if isinstance(ours, Transient) else Unavailable(describe(error))) from error
+
+
+def _repeat(entry: inbox.Entry, request: Request[Operation]) -> Outcome:
+    """The answer to a request whose key was served before."""
+    if entry.fingerprint == request.fingerprint:
+        return entry.outcome
+    return _rejection(request, IdempotencyKeyReused())
+
+
+def _rejection(request: Request[Operation], problem: Problem) -> Outcome:
+    return Outcome.of(problem, request.operation, str(getattr(request.data, "id", None) or ""))
