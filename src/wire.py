@@ -63,3 +63,12 @@ class Names:
     @property
     def unrouted(self) -> str:
         return f"{self.service}.unrouted"
+
+    def queues(self, partitions: int) -> list[str]:
+        """Every queue that the service declares with so many partitions."""
+        return [*self.partitions(partitions), self.reads, self.unrouted, self.dead]
+
+    @property
+    def exchanges(self) -> list[str]:
+        """Every exchange that the service declares; ``writes`` where there are several partitions."""
+        return [self.requests, self.writes, self.events, self.dead, self.unrouted]

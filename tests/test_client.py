@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from yarl import URL
 
 from src import client, errors, wire
+from src.amqp import connections
 from src.client import Client, NoReply, NoService
 
 type Answer = Callable[[AbstractIncomingMessage], Awaitable[None]]
@@ -136,7 +137,7 @@ async def proxy(rabbitmq_url: str) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def cut_off(proxy: Proxy, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     """A client behind the proxy that is fast to come back."""
-    monkeypatch.setattr(client, "RECONNECT_INTERVAL", 0.05)
+    monkeypatch.setattr(connections, "RECONNECT_INTERVAL", 0.05)
     async with Client(str(await proxy.start()), standin.name, timeout=SOON) as db:
         yield db
 

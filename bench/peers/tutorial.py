@@ -16,9 +16,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-import config
 from bench.peers.faststream_echo import settling
 from bench.stopwatch import Job, Stopwatch
+from src.database import engine_url
 
 PREFETCH = 100
 POOL_SIZE = 10
@@ -65,7 +65,7 @@ class ReadQuery(BaseModel):
 def main() -> None:
     job = Job.read()
     watch = Stopwatch(job.messages)
-    url = config.load(_env_file=None, database_url=job.database_url).database
+    url, _ = engine_url(job.database_url)
     sessions = async_sessionmaker(
         create_async_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW), expire_on_commit=False
     )
