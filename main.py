@@ -7,6 +7,8 @@ import typer
 import config
 from src.cli import Target, app
 
+__all__ = ["app"]
+
 
 def _settings() -> config.Settings:
     """The settings, or a line for each that is wrong and exit code 2."""
