@@ -325,10 +325,10 @@ async def test_a_routing_key_that_is_no_text_ends_as_a_dead_letter(bench: Bench,
 
 async def test_a_forged_direct_reply_to_stops_nobody(settings: config.Settings) -> None:
     """The broker closes the connection that publishes a reply to it."""
-    forged = {"reply_to": "amq.rabbitmq.reply-to.AAAA.BBBB"}
+    forged = "amq.rabbitmq.reply-to.AAAA.BBBB"
     async with harness.running(settings), requester.asking(settings) as db:
         for operation in ("session.create", "session.count"):
-            await db.publish(operation, {}, "forged", **forged)
+            await db.publish(operation, {}, "forged", reply_to=forged)
             assert (await db.ask(operation)).problem is None
         assert (await db.ask("session.create", {}, "forged")).problem is None
         assert (await db.ask("session.count")).document == {"count": 2}
