@@ -25,11 +25,13 @@ test: setup ## Run the tests; ARGS="..." goes to pytest
 bench: setup ## Measure the service beside others; ARGS="--messages 10000", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)
 
-check: setup ## Check style, types, import directions and migrations
+check: setup ## Check style, types, imports, dependencies and migrations
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) deptry .
+	$(RUN) deptry . --exclude '\.' --exclude '.*node_modules' --non-dev-dependency-groups dev
 	$(RUN) python -m dev.schema
 
 up: setup ## Find or start PostgreSQL and RabbitMQ; print their URLs
