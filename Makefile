@@ -8,7 +8,7 @@ SERVERS := urls=$$($(RUN) python -m dev.servers up) && set -a && eval "$$urls" &
 export m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all bench check up down db-upgrade db-downgrade db-migrate-new format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: setup ## Show the service at work, on servers that are found or started
 
 test: setup ## Run the tests; ARGS="..." goes to pytest
 	@$(SERVERS) && $(RUN) pytest $(ARGS)
+
+test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
+	@$(SERVERS) && $(RUN) pytest -m "" $(ARGS)
 
 bench: setup ## Measure the service beside others; ARGS="--messages 10000", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)
