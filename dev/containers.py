@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import docker
 from docker.errors import DockerException, NotFound
 from docker.models import containers
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
 
 _SECONDS = 60  # for an answer of the engine, or for the next part of an image that is pulled
 
@@ -27,7 +30,7 @@ class Container:
     def start(self) -> int:
         """Run or wake the container; the port at 127.0.0.1 that leads to it. `EngineError` where it fails."""
         with _engine() as engine:
-            container = self._find(engine) or self._run(engine)
+            container = self._find(engine) or self._run()
             container.start()
             container.reload()
             published = container.ports.get(f"{self.port}/tcp")
@@ -50,11 +53,12 @@ class Container:
         except NotFound:
             return None
 
-    def _run(self, engine: docker.DockerClient) -> containers.Container:
-        ports = {f"{self.port}/tcp": ("127.0.0.1", 0)}  # 0: whichever is free
-        return engine.containers.run(
-            self.image, name=self.name, ports=ports, environment=dict(self.environment), detach=True
-        )
+    def _run(self) -> containers.Container:
+        testcontainers_config.ryuk_disabled = True  # else it would remove the container when this process ends
+        container = DockerContainer(self.image, name=self.name, env=dict(self.environment))
+        ports: dict[str, Any] = container.ports
+        ports[f"{self.port}/tcp"] = ("127.0.0.1", 0)  # with_bind_ports knows no address; 0: whichever port is free
+        return container.start().get_wrapped_container()
 
 
 def engine_answers() -> bool:
