@@ -47,7 +47,7 @@ class ExactJSON(PlainJSON):
 class Base(DeclarativeBase):
     """A table with an id. The client may choose it (any UUID); where it does not, it is a UUIDv7 made here.
 
-    A new object has a value in every column at once, its defaults included: answers are made before the flush.
+    A new object has a value in every column and collection at once: answers are made before the flush.
     """
 
     metadata = MetaData(naming_convention=NAMING)
@@ -79,7 +79,10 @@ def columns(model: type[Base]) -> tuple[str, ...]:
 
 @cache
 def _defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    return tuple((attribute.key, _default(attribute.columns[0])) for attribute in inspect(model).column_attrs)
+    mapper = inspect(model)
+    columns = ((attribute.key, _default(attribute.columns[0])) for attribute in mapper.column_attrs)
+    collections = ((rel.key, list) for rel in mapper.relationships if rel.uselist and rel.lazy == "selectin")
+    return (*columns, *collections)
 
 
 def _default(column: ColumnElement[Any]) -> Callable[[], Any]:

@@ -8,10 +8,10 @@ import json
 from decimal import Decimal
 from typing import Any
 
-DIGITS = 100
-"""How many digits a number in a JSON value may have before its point, and zeros after it, once it is written out."""
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Between which a number with a point or an exponent must lie; written out, others are many times longer."""
 
-_LARGEST, _SMALLEST, _WHOLE = 10**DIGITS, 10.0**-DIGITS, 1e16
+_WHOLE = 1e16
 
 
 def canonical(value: Any) -> Any:
@@ -21,10 +21,6 @@ def canonical(value: Any) -> Any:
             return {key: canonical(item) for key, item in value.items()}
         case list():
             return [canonical(item) for item in value]
-        case bool():
-            return value
-        case int() if not -_LARGEST < value < _LARGEST:
-            raise ValueError(f"A number has more than {DIGITS} digits")
         case float():
             return _number(value)
         case _:
@@ -54,6 +50,6 @@ def same(one: object, other: object) -> bool:
 def _number(value: float) -> float | int:
     if value == 0:
         return 0.0
-    if not _SMALLEST <= abs(value) < _LARGEST:
-        raise ValueError(f"A number is not between 1e-{DIGITS} and 1e{DIGITS}")
+    if not SMALLEST <= abs(value) < LARGEST:
+        raise ValueError(f"A number is not between {SMALLEST:g} and {LARGEST:g}")
     return int(Decimal(repr(value))) if abs(value) >= _WHOLE else value
