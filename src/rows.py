@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, inspect, select, tuple_
+from sqlalchemy import Select, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import cascades, keys
 from src.base import Base, Record
 from src.changes import Changes
 from src.clock import now
+from src.loads import Loads
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
-
-FRESH = {"populate_existing": True}  # what the session has of a row gives way to what the database has
 
 
 @dataclass
@@ -47,15 +46,12 @@ class Known:
 
 
 class Rows:
-    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
-
-    With ``lock`` rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the
-    two do not wait for each other, so that a child can be added to a row that another partition changes.
-    """
+    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served."""
 
     def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
         self._session = session
-        self._lock = lock
+        self._writes = lock
+        self._loads = Loads(session, lock=lock)
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
@@ -77,17 +73,16 @@ class Rows:
         if (model, row_id) not in self._by_id:
             await self._load(model, {row_id})
         row = self._by_id[model, row_id]
-        if row is not None and self._lock:
+        if row is not None and self._writes:
             self.changes.get(row)
         return row
 
     async def select[M: Record](self, statement: Select[M]) -> Sequence[M]:
         """The rows that a statement finds once all changes are written, locked as if they were got by their ids."""
-        if not self._lock:
-            return (await self._session.scalars(statement)).all()
+        if not self._writes:
+            return await self._loads.selected(statement)
         await self._session.flush()
-        locking = statement.with_for_update(key_share=True).execution_options(**FRESH)
-        found = (await self._session.scalars(locking)).all()
+        found = await self._loads.selected(statement)
         for row in found:
             self._note(row)
             self.changes.get(row)
@@ -97,7 +92,8 @@ class Rows:
         """Whether there are such rows to refer to; if so, nobody deletes them before this transaction ends."""
         unknown = {each for each in ids if (model, each) not in self._by_id and (model, each) not in self._parents}
         if unknown:
-            await self._load_parents(model, unknown)
+            there = await self._loads.ids(model, unknown)
+            self._parents |= {(model, each): each in there for each in unknown}
         return [
             self._by_id[model, each] is not None if (model, each) in self._by_id else self._parents[model, each]
             for each in ids
@@ -229,33 +225,16 @@ class Rows:
         ids = ids | {each for each in self._stale.pop(model, set()) if (model, each) not in self._by_id}
         if any(isinstance(row, model) and row.id in ids for row in self._session.dirty):
             await self._session.flush()
-        statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        if self._lock:
-            statement = statement.with_for_update(key_share=True)
-        with self._session.no_autoflush:
-            found = await self._session.scalars(statement, execution_options=FRESH)
+        found = await self._loads.rows(model, ids)
         self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
         for row in found:
             self._note(row)
 
-    async def _load_parents(self, model: type[Base], ids: set[UUID]) -> None:
-        statement = select(model.id).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        if self._lock:
-            statement = statement.with_for_update(key_share=True, read=True)
-        with self._session.no_autoflush:
-            found = set(await self._session.scalars(statement))
-        self._parents |= {(model, row_id): row_id in found for row_id in ids}
-
     async def _load_unique(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
-        unknown = sorted(value for value in values if (model, names, value) not in self._by_unique)
-        if not unknown:
-            return
-        attributes = [getattr(model, name) for name in names]
-        statement = select(model.id, *attributes).where(tuple_(*attributes).in_(_padded(unknown)))
-        with self._session.no_autoflush:
-            found = {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
-        for value in unknown:
-            self._by_unique[model, names, value] = found.get(value)
+        unknown = {value for value in values if (model, names, value) not in self._by_unique}
+        if unknown:
+            found = await self._loads.owners(model, names, unknown)
+            self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
 
 def _uniques(row: Record) -> list[Unique]:
@@ -267,12 +246,6 @@ def _uniques(row: Record) -> list[Unique]:
 
 def _table_name(model: type[Base]) -> str:
     return str(model.__tablename__)
-
-
-def _padded[T](values: Sequence[T]) -> list[T]:
-    """Padded to a power of two: a few statements to prepare, not one for each length."""
-    size = 1 << (len(values) - 1).bit_length()
-    return [*values, *[values[-1]] * (size - len(values))]
 
 
 def of(session: AsyncSession) -> Rows:
