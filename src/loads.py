@@ -1,8 +1,8 @@
 """The statements by which the rows of a batch are loaded, and locked where the session writes.
 
 Rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the two do not wait
-for each other, so that a child can be added to a row that another partition changes. Nothing is flushed before a load by
-id or unique value: ``rows`` knows what the session has still to write.
+for each other, so that a child can be added to a row that another partition changes. Nothing is flushed before a load
+by id or unique value: ``rows`` knows what the session has still to write.
 """
 
 from collections.abc import Collection, Sequence

@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jiter
-from aiormq.abc import DeliveredMessage
-from pamqp.commands import Basic
 from pydantic import BaseModel, ValidationError
 
 from src import wire
-from src.amqp import frames
+from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.canonical import growth
 from src.errors import (
     IdempotencyKeyRequired,
@@ -47,22 +45,18 @@ class Received[O: Decodable]:
     Either the ``request`` that it holds, or the ``outcome`` that tells its sender why it holds none.
     """
 
-    delivery: DeliveredMessage
+    delivery: Delivery
     operation: O | None
     request: Request[O] | None = None
     outcome: Outcome | None = None
 
     @property
-    def properties(self) -> Basic.Properties:
-        return self.delivery.header.properties
+    def properties(self) -> Properties:
+        return self.delivery.properties
 
     @property
     def headers(self) -> Mapping[str, Any]:
         return self.properties.headers or {}
-
-    @property
-    def routing_key(self) -> str:
-        return str(self.delivery.routing_key)
 
     @property
     def sender(self) -> str:
@@ -116,22 +110,23 @@ class Decoder[O: Decodable]:
         operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
         return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
 
-    def decode(self, delivery: DeliveredMessage) -> Received[O]:
+    def decode(self, delivery: Delivery) -> Received[O]:
         """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
-        operation = self._operations.get(str(delivery.routing_key))
+        operation = self._operations.get(delivery.routing_key)
         if operation is None:
             return Received(delivery, None, outcome=Outcome.of(UnknownOperation()))
         try:
-            request = self._request(operation, delivery.header.properties, delivery.body)
+            request = self._request(operation, delivery)
             return Received(delivery, operation, request)
         except Problem as problem:
             return Received(delivery, operation, outcome=Outcome.of(problem, operation))
         except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
             return Received(delivery, operation, outcome=Outcome.of(Internal.because(bug), operation))
 
-    def _request(self, operation: O, properties: Basic.Properties, body: bytes) -> Request[O]:
+    def _request(self, operation: O, delivery: Delivery) -> Request[O]:
+        properties, body = delivery.properties, delivery.body
         headers = properties.headers or {}
-        self._check_form(properties, headers, len(body))
+        self._check_form(properties, headers, delivery.size)
         data, dry_run = _decoded(operation, body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -145,9 +140,9 @@ class Decoder[O: Decodable]:
             dry_run=dry_run,
         )
 
-    def _check_form(self, properties: Basic.Properties, headers: Mapping[str, Any], size: int) -> None:
+    def _check_form(self, properties: Properties, headers: Mapping[str, Any], size: int) -> None:
         """Raise the Problem that a message is which need not be read to be refused."""
-        if frames.UNDECODABLE in headers:
+        if UNDECODABLE in headers:
             raise Malformed("The message has properties that are no valid AMQP.")
         if size > self._max_body:
             raise TooLarge(f"The body has {size} bytes; this service takes {self._max_body}.")
@@ -159,7 +154,7 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def _fingerprint(operation: Decodable, properties: Basic.Properties, body: bytes) -> bytes:
+def _fingerprint(operation: Decodable, properties: Properties, body: bytes) -> bytes:
     return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
 
 

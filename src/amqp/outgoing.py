@@ -17,21 +17,22 @@ a read, whatever became of it                yes        –          –
 Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
 """
 
+import itertools
 import traceback
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pamqp.commands import Basic
-
 from src import wire
 from src.amqp.decoder import Received
+from src.amqp.frames import Properties
 from src.clock import now, timestamp
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
 LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
 UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
+_REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
 
@@ -42,7 +43,7 @@ class Message:
     exchange: str
     routing_key: str
     body: bytes
-    properties: Basic.Properties
+    properties: Properties
     mandatory: bool = False
 
 
@@ -58,12 +59,13 @@ class Settled:
         received, outcome = self.received, self.outcome
         if received.reply_to is None:
             return []
-        properties = Basic.Properties(
+        properties = Properties(
             content_type=outcome.content_type,
+            message_id=next(_REPLY_IDS),
             message_type=outcome.type,
             correlation_id=received.correlation_id,
             delivery_mode=PERSISTENT,
-            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else {},
+            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else None,
         )
         return [Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)]
 
@@ -116,7 +118,7 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         wire.CAUSATION_ID: message_id or None,
         wire.TRACEPARENT: received.traceparent,
     }
-    properties = Basic.Properties(
+    properties = Properties(
         content_type=wire.JSON,
         message_type=event.name,
         message_id=event_id,
@@ -133,13 +135,13 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     headers: dict[str, Any] = {
         wire.REASON: reason,
         wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
-        wire.OPERATION: received.routing_key,
+        wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
     key = received.headers.get(wire.PARTITION_KEY)
     if isinstance(key, str) and len(key) <= LONGEST_COPIED:
         headers[wire.PARTITION_KEY] = key
-    copied = Basic.Properties(
+    copied = Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
         message_id=properties.message_id,
@@ -149,7 +151,7 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         delivery_mode=PERSISTENT,
         headers=headers,
     )
-    return Message(names.dead, received.routing_key, received.delivery.body, copied, mandatory=True)
+    return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
 
 
 def _detail(reason: str, outcome: Outcome) -> str:
