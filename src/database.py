@@ -126,7 +126,17 @@ class Database:
 
 
 class _Session(Session):
-    """Tells ``rows`` of statements that are none of its own, and may change any row."""
+    """Writes what ``rows`` has held back with its own, and tells it of statements that may change any row."""
+
+    def flush(self, objects: Any = None) -> None:
+        """Whatever is asked of the session finds all that was changed before written."""
+        loaded: rows.Rows | None = self.info.get("rows")
+        if loaded is None:
+            super().flush(objects)
+            return
+        loaded.writes.insert(self)
+        super().flush(objects)
+        loaded.writes.delete(self)
 
 
 @event.listens_for(_Session, "do_orm_execute")

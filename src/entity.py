@@ -37,17 +37,17 @@ class Operation:
     writes: bool
     emits: str | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The routing key of its requests."""
         return f"{self.entity.name}.{self.name}"
 
-    @property
+    @cached_property
     def event(self) -> str | None:
         """The routing key of its event."""
         return self.emits and f"{self.entity.name}.{self.emits}"
 
-    @property
+    @cached_property
     def names_rows(self) -> bool:
         """Its requests say by id or unique value which rows they are about."""
         return self._names.id or bool(self._names.uniques)

@@ -50,13 +50,12 @@ class TolerantConnection(RobustConnection):
 
 async def connect(url: str, name: str) -> TolerantConnection:
     """A connection that heals itself from now on. Raises what aio-pika raises."""
-    connection = await connect_robust(
+    return await connect_robust(
         named(url, name),
         timeout=CONNECT_TIMEOUT,
         reconnect_interval=RECONNECT_INTERVAL,
         connection_class=TolerantConnection,
     )
-    return connection
 
 
 class Outbound:

@@ -17,8 +17,8 @@ a read, whatever became of it                yes        –          –
 Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
 """
 
+import hashlib
 import itertools
-import traceback
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from src import wire
 from src.amqp.decoder import Received
 from src.amqp.frames import Properties
 from src.clock import now, timestamp
+from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
@@ -98,15 +99,13 @@ def failure(outcome: Outcome) -> str:
     error = outcome.error
     if error is None or outcome.state is not State.FAILED:
         return str(error or "")
-    trace = traceback.extract_tb(error.__traceback__)
-    where = f" at {trace[-1].filename}:{trace[-1].lineno} in {trace[-1].name}" if trace else ""
-    return f"{type(error).__name__}{where}"
+    return place(error)
 
 
 def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:
     message_id = received.properties.message_id
     origin = f"{received.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
-    event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
+    event_id = _uuid5(origin) if message_id else str(uuid.uuid4())
     headers = {
         f"{wire.CLOUD_EVENT}id": event_id,
         f"{wire.CLOUD_EVENT}type": event.name,
@@ -127,6 +126,15 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         headers={name: value for name, value in headers.items() if value is not None},
     )
     return Message(names.events, event.name, event.body, properties)
+
+
+def _uuid5(origin: bytes) -> str:
+    """``uuid.uuid5`` of bytes in our namespace, RFC 9562, without the objects in between."""
+    digest = bytearray(hashlib.sha1(_EVENT_IDS.bytes + origin, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: wire.Names) -> Message:
