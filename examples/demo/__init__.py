@@ -16,6 +16,7 @@ from examples.demo.checks import Check
 from examples.demo.play import Play
 from examples.demo.stage import Stage, StageError
 from examples.demo.witness import Witness
+from examples.sandbox import SandboxError
 from src.cli.ending import end
 from src.cli.output import Output
 from src.cli.runner import run
@@ -31,7 +32,7 @@ def show(to: Target) -> None:
     output = Output()
     try:
         results = run(to, _demo(to, output))
-    except (StageError, Problem) as error:
+    except (SandboxError, StageError, Problem) as error:
         end(f"The demo ended early: {error}", FAILED)
     except asyncio.CancelledError:  # by SIGTERM
         raise typer.Exit(FAILED) from None
@@ -56,7 +57,7 @@ async def _demo(to: Target, output: Output) -> list[Check]:
 
 
 async def _perform(built: Stage, output: Output) -> list[Check]:
-    output.print(f"[bold]Making the database[/] {stage.DATABASE}")
+    output.print("[bold]Making the tables[/] in a database of its own")
     await built.migrate()
     async with Client(built.target.rabbitmq_url, built.target.service) as db:
         output.print(f"[bold]Starting the service[/] {built.target.service}, waiting until it answers")
