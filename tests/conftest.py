@@ -1,13 +1,16 @@
 """Real servers; a database cloned from a migrated template and a service name for each test."""
 
 import os
+import random
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, Phase
 from sqlalchemy import make_url
 
 import config
@@ -17,6 +20,46 @@ from src.service import Service
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
+
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "gate")
+"""``gate``: the same examples each time, none shrunk. ``shrink``: the same, shrunk. ``fresh``: others each time."""
+
+_SAME = hypothesis.settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=50,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # depends on what else the machine does
+)
+hypothesis.settings.register_profile("gate", _SAME, phases=[Phase.explicit, Phase.generate])
+hypothesis.settings.register_profile("shrink", _SAME)
+hypothesis.settings.register_profile("fresh", _SAME, derandomize=False, max_examples=500)
+hypothesis.settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed here, to print it; and leave time to shrink, to which Hypothesis sets a limit itself."""
+    if PROFILE == "fresh" and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.getrandbits(32))
+    if PROFILE != "gate" and config.option.timeout is None:
+        config.option.timeout = 1200
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    again = f" --hypothesis-seed={_seed(config)}" if config.option.hypothesis_seed else ""
+    return f"examples: HYPOTHESIS_PROFILE={PROFILE} pytest{again}"
+
+
+def _seed(config: pytest.Config) -> str:
+    return str(config.option.hypothesis_seed or 0)
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """What a test draws from, the same for the same seed."""
+    return random.Random(f"{request.node.nodeid} {_seed(request.config)}")
 
 
 @pytest.fixture(scope="session")
