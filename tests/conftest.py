@@ -2,11 +2,8 @@
 
 import os
 import random
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,12 +11,10 @@ from hypothesis import HealthCheck, Phase
 from sqlalchemy import make_url
 
 import config
-from dev import database, servers
+from dev import servers
 from src.client import Client
 from src.service import Service
 from tests import harness
-
-ROOT = Path(__file__).parent.parent
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "gate")
 """``gate``: the same examples each time, none shrunk. ``shrink``: the same, shrunk. ``fresh``: others each time."""
@@ -81,9 +76,7 @@ def rabbitmq_url(found: tuple[str, str]) -> str:
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
     """A migrated database that nobody connects to."""
-    with database.fresh(postgres_url, "db_template") as url:
-        migrate = [sys.executable, "main.py", "migrate"]
-        subprocess.run(migrate, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+    with harness.migrated(postgres_url) as url:
         yield url
 
 

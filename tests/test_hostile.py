@@ -27,7 +27,7 @@ from src import errors, wire
 from src.client import Client
 from src.service import Service
 from tests import harness, requester
-from tests.forked import Forked
+from tests.harness import Process
 from tests.test_frames import nested, payload, short, table
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -557,7 +557,7 @@ async def test_what_was_never_a_request_to_the_service_ends_as_a_dead_letter(ben
 
 
 async def test_the_log_of_a_process_is_one_line_a_record(postgres_url: str, template: str, rabbitmq_url: str) -> None:
-    async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, Forked(settings) as process:
+    async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, Process(settings) as process:
         await process.consuming()
         async with harness.channel(rabbitmq_url) as raw:
             exchange = await raw.get_exchange(harness.names(settings).requests, ensure=False)

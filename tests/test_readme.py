@@ -23,27 +23,41 @@ def _code(beginning: str) -> str:
     return found
 
 
-def _run(tree: Path, settings: config.Settings, *program: str) -> str:
+def _run(program: str, tree: Path, settings: config.Settings) -> str:
     environment = harness.environment(settings) | {"PYTHONPATH": str(tree)}
     ended = subprocess.run(
-        [sys.executable, *program], cwd=tree, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+MIGRATE = """
+from alembic.config import main
+main(["revision", "--autogenerate", "-m", "notes"])
+main(["upgrade", "head"])
+main(["check"])
+"""
+
+
+class Elsewhere(harness.Process):
+    """The ``main.py serve`` of another tree."""
+
+    def __init__(self, tree: Path, settings: config.Settings) -> None:
+        super().__init__(settings, PYTHONPATH=str(tree))
+        self._tree = tree
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "main.py", "serve"]
+        return subprocess.Popen(program, cwd=self._tree, env=self._environment, stderr=subprocess.PIPE)
 
 
 async def test_one_file_and_its_migration_add_an_entity(settings: config.Settings, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "tests", "docs"))
     (tree / "src/models/note.py").write_text(_code('"""Something to remember'))
-    migrate = ["-m", "alembic", "revision", "--autogenerate", "-m", "notes"]
-    await asyncio.to_thread(_run, tree, settings, *migrate)
-    await asyncio.to_thread(_run, tree, settings, "-m", "alembic", "upgrade", "head")
-    await asyncio.to_thread(_run, tree, settings, "-m", "alembic", "check")
-    async with (
-        harness.Process(settings, [str(tree / "main.py"), "serve"]) as service,
-        harness.connected(settings) as client,
-    ):
+    await asyncio.to_thread(_run, MIGRATE, tree, settings)
+    async with Elsewhere(tree, settings) as service, harness.connected(settings) as client:
         await service.consuming()
         async with client.events("note.#") as events:
             session = await client.call("session.create", {})
@@ -61,10 +75,8 @@ async def test_the_first_request_from_python_works(service: object, settings: co
         "amqp://guest:guest@127.0.0.1/", settings.rabbitmq_url.get_secret_value()
     )
     program = program.replace(") as db:", f', service="{settings.service_name}") as db:')
-    said = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "'status': 'completed'" in said.stdout
+    said = await asyncio.to_thread(_run, program, ROOT, settings)
+    assert "'status': 'completed'" in said
 
 
 def test_every_operation_is_in_the_table() -> None:
