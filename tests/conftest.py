@@ -2,13 +2,11 @@
 
 import os
 import random
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase
-from sqlalchemy import make_url
 
 import config
 from dev import servers
@@ -80,29 +78,55 @@ def template(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own."""
-    name = f"db_test_{uuid.uuid4().hex[:12]}"
-    await harness.execute(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{make_url(template).database}"')
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    await harness.execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-async def settings(database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
-    """Settings of this test's own; what the service declares under its name is deleted at the end."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    chosen = config.load(_env_file=None, database_url=database_url, rabbitmq_url=rabbitmq_url, service_name=name)
-    yield chosen
-    await harness.delete_topology(chosen)
-
-
-@pytest.fixture
-async def service(settings: config.Settings) -> AsyncIterator[Service]:
-    """The service, running in this process."""
-    async with harness.running(settings) as started:
+@pytest.fixture(scope="module")
+async def shared(postgres_url: str, template: str, rabbitmq_url: str) -> AsyncIterator[Service]:
+    """The service, running in this process, for all tests of a file that ask for ``service``."""
+    async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, harness.running(settings) as started:
         yield started
+
+
+@pytest.fixture
+async def service(shared: Service) -> AsyncIterator[Service]:
+    """The running service, with an empty database."""
+    await harness.empty(shared.settings.dsn)
+    yield shared
+    assert shared.failure is None
+
+
+@pytest.fixture
+async def own_database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A migrated database that only this test knows."""
+    async with harness.cloned(postgres_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def own_settings(own_database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    """Settings of a service that only this test knows."""
+    async with harness.named(own_database_url, rabbitmq_url) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The database of the running service where the test asks for that, else one of its own."""
+    if "service" in request.fixturenames:
+        return _service(request).settings.dsn
+    return str(request.getfixturevalue("own_database_url"))
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest) -> config.Settings:
+    """Those of the running service where the test asks for that, else of a service of its own."""
+    if "service" in request.fixturenames:
+        return _service(request).settings
+    chosen: config.Settings = request.getfixturevalue("own_settings")
+    return chosen
+
+
+def _service(request: pytest.FixtureRequest) -> Service:
+    running: Service = request.getfixturevalue("service")
+    return running
 
 
 @pytest.fixture

@@ -75,6 +75,11 @@ class Window:
         channel.closing.add_done_callback(self._close)
         channel.on_consumer_cancel_callbacks.add(self._close)
 
+    @property
+    def waiting(self) -> int:
+        """How many deliveries no batch has taken yet."""
+        return len(self._arrived)
+
     async def arrive(self, delivery: DeliveredMessage) -> None:
         """Tags follow on one another, or ``ack(multiple=True)`` would settle what nobody has seen."""
         if _tag(delivery) != self._expected:
@@ -136,6 +141,11 @@ class BatchSubscriber(RabbitSubscriber):
         self.consuming = asyncio.Event()
         self._window: Window | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries no batch has taken yet."""
+        return self._window.waiting if self._window else 0
 
     async def start(self) -> None:
         """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
