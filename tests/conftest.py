@@ -1,22 +1,58 @@
 """Real servers; a database cloned from a migrated template and a service name for each test."""
 
 import os
-import subprocess
-import sys
-import uuid
+import random
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
+import hypothesis
 import pytest
-from sqlalchemy import make_url
+from hypothesis import HealthCheck, Phase
 
 import config
-from dev import database, servers
+from dev import servers
 from src.client import Client
 from src.service import Service
 from tests import harness
 
-ROOT = Path(__file__).parent.parent
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "gate")
+"""``gate``: the same examples each time, none shrunk. ``shrink``: the same, shrunk. ``fresh``: others each time."""
+
+_SAME = hypothesis.settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=50,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # depends on what else the machine does
+)
+hypothesis.settings.register_profile("gate", _SAME, phases=[Phase.explicit, Phase.generate])
+hypothesis.settings.register_profile("shrink", _SAME)
+hypothesis.settings.register_profile("fresh", _SAME, derandomize=False, max_examples=500)
+hypothesis.settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed here, to print it; and leave time to shrink, to which Hypothesis sets a limit itself."""
+    if PROFILE == "fresh" and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.getrandbits(32))
+    if PROFILE != "gate" and config.option.timeout is None:
+        config.option.timeout = 1200
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    again = f" --hypothesis-seed={_seed(config)}" if config.option.hypothesis_seed else ""
+    return f"examples: HYPOTHESIS_PROFILE={PROFILE} pytest{again}"
+
+
+def _seed(config: pytest.Config) -> str:
+    return str(config.option.hypothesis_seed or 0)
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """What a test draws from, the same for the same seed."""
+    return random.Random(f"{request.node.nodeid} {_seed(request.config)}")
 
 
 @pytest.fixture(scope="session")
@@ -38,35 +74,59 @@ def rabbitmq_url(found: tuple[str, str]) -> str:
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
     """A migrated database that nobody connects to."""
-    with database.fresh(postgres_url, "db_template") as url:
-        migrate = [sys.executable, "main.py", "migrate"]
-        subprocess.run(migrate, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+    with harness.migrated(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def shared(postgres_url: str, template: str, rabbitmq_url: str) -> AsyncIterator[Service]:
+    """The service, running in this process, for all tests of a file that ask for ``service``."""
+    async with harness.isolated(postgres_url, template, rabbitmq_url) as settings, harness.running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def service(shared: Service) -> AsyncIterator[Service]:
+    """The running service, with an empty database."""
+    await harness.empty(shared.settings.dsn)
+    yield shared
+    assert shared.failure is None
+
+
+@pytest.fixture
+async def own_database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A migrated database that only this test knows."""
+    async with harness.cloned(postgres_url, template) as url:
         yield url
 
 
 @pytest.fixture
-async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own."""
-    name = f"db_test_{uuid.uuid4().hex[:12]}"
-    await harness.execute(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{make_url(template).database}"')
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    await harness.execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+async def own_settings(own_database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    """Settings of a service that only this test knows."""
+    async with harness.named(own_database_url, rabbitmq_url) as chosen:
+        yield chosen
 
 
 @pytest.fixture
-async def settings(database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
-    """Settings of this test's own; what the service declares under its name is deleted at the end."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    chosen = config.load(_env_file=None, database_url=database_url, rabbitmq_url=rabbitmq_url, service_name=name)
-    yield chosen
-    await harness.delete_topology(chosen)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The database of the running service where the test asks for that, else one of its own."""
+    if "service" in request.fixturenames:
+        return _service(request).settings.dsn
+    return str(request.getfixturevalue("own_database_url"))
 
 
 @pytest.fixture
-async def service(settings: config.Settings) -> AsyncIterator[Service]:
-    """The service, running in this process."""
-    async with harness.running(settings) as started:
-        yield started
+def settings(request: pytest.FixtureRequest) -> config.Settings:
+    """Those of the running service where the test asks for that, else of a service of its own."""
+    if "service" in request.fixturenames:
+        return _service(request).settings
+    chosen: config.Settings = request.getfixturevalue("own_settings")
+    return chosen
+
+
+def _service(request: pytest.FixtureRequest) -> Service:
+    running: Service = request.getfixturevalue("service")
+    return running
 
 
 @pytest.fixture

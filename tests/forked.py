@@ -1,44 +1,41 @@
-"""The service in a process of its own that is forked from one that has imported everything: it starts at once."""
+"""Programs in forks of a process that has imported everything: they start at once, and differ in nothing else."""
 
-import asyncio
 import multiprocessing
 import os
+import runpy
 import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Any
+from pathlib import Path
 
-import config
-import main
-from tests import crash, harness
+from tests import crash
 
+ROOT = Path(__file__).parent.parent
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "tests.forked"])
+FORKS.set_forkserver_preload(["__main__", "alembic.command", "alembic.config", "main", "src.service", "tests.forked"])
 
 
-class Forked(harness.Process):
-    """Differs from ``main.py serve`` in nothing but its start; with a ``point`` it kills itself there."""
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and what it printed."""
 
-    def __init__(self, settings: config.Settings, point: str | None = None, **more: str) -> None:
-        super().__init__(settings, **more)
-        self._point = point
+    code: int | None
+    out: str
+    err: str
 
-    async def _start(self) -> Any:
-        ours, its = FORKS.Pipe(duplex=False)
-        process = FORKS.Process(target=_serve, args=(self._environment, its, self._point))
-        await asyncio.to_thread(process.start)
+
+class Child:
+    """A program that runs; what it says on stderr comes by a pipe."""
+
+    def __init__(self, program: Sequence[str], environment: Mapping[str, str], point: str | None = None) -> None:
+        self.stderr, its = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_tell, args=(program, dict(environment), its, point))
+        self._process.start()
         its.close()
-        stderr = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stderr), ours)
-        return _Child(process, stderr)
-
-
-class _Child:
-    """As much of ``asyncio.subprocess.Process`` as the harness asks for."""
-
-    def __init__(self, process: ForkServerProcess, stderr: asyncio.StreamReader) -> None:
-        self._process = process
-        self.stderr = stderr
 
     @property
     def returncode(self) -> int | None:
@@ -47,17 +44,42 @@ class _Child:
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self._process.pid or 0, number)
 
-    async def wait(self) -> int | None:
-        await asyncio.to_thread(self._process.join)
+    def wait(self) -> int | None:
+        self._process.join()
         return self.returncode
 
 
-def _serve(environment: dict[str, str], stderr: Connection, point: str | None) -> None:
-    os.chdir(harness.ROOT)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.dup2(stderr.fileno(), 2)
+def run(*program: str, **environment: str) -> Ended:
+    """Run a program, a file or a module, to its end; the environment is ours and what is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        process: ForkServerProcess = FORKS.Process(target=_print, args=(program, os.environ | environment, folder))
+        process.start()
+        process.join()
+        out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
+    return Ended(process.exitcode, out, err)
+
+
+def _tell(program: Sequence[str], environment: Mapping[str, str], stderr: Connection, point: str | None) -> None:
+    os.dup2(stderr.fileno(), sys.stderr.fileno())
     stderr.close()
     if point:
         crash.die_at(point)
-    main.app(["serve"])
+    _become(program, environment)
+
+
+def _print(program: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    for name, stream in (("out", sys.stdout), ("err", sys.stderr)):
+        with (Path(folder) / name).open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    _become(program, environment)
+
+
+def _become(program: Sequence[str], environment: Mapping[str, str]) -> None:
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [*program]
+    if program[0].endswith(".py"):
+        runpy.run_path(program[0], run_name="__main__")
+    else:
+        runpy.run_module(program[0], run_name="__main__", alter_sys=True)

@@ -5,9 +5,8 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +22,8 @@ from src import wire
 from src.client import Client
 from src.entity import Entity
 from src.service import Service
+from src.work import inbox
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 60  # seconds after which what has not happened will not happen
@@ -51,24 +52,39 @@ async def running(settings: config.Settings, entities: Iterable[Entity] | None =
 def migrated(postgres_url: str) -> Iterator[str]:
     """A migrated database that nobody connects to, to be cloned."""
     with database.fresh(postgres_url, "db_template") as url:
-        migrate = [sys.executable, "main.py", "migrate"]
-        subprocess.run(migrate, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+        ended = forked.run("main.py", "migrate", DATABASE_URL=url)
+        assert ended.code == 0, ended.err
         yield url
 
 
 @contextlib.asynccontextmanager
-async def isolated(
-    postgres_url: str, template: str, rabbitmq_url: str, **overrides: Any
-) -> AsyncIterator[config.Settings]:
-    """Settings for a database cloned from the template and a service name, both gone at the end."""
-    unique = uuid.uuid4().hex[:12]
-    await execute(postgres_url, f'CREATE DATABASE "db_test_{unique}" TEMPLATE "{make_url(template).database}"')
-    url = make_url(postgres_url).set(database=f"db_test_{unique}").render_as_string(hide_password=False)
-    given = {"database_url": url, "rabbitmq_url": rabbitmq_url, "service_name": f"test-{unique}", **overrides}
-    chosen = config.load(_env_file=None, **given)
+async def cloned(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A clone of the template, dropped at the end."""
+    name = f"db_test_{uuid.uuid4().hex[:12]}"
+    await execute(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{make_url(template).database}"')
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    await execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.asynccontextmanager
+async def named(database_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    """Settings of a service with a name of its own; what it declares is deleted at the end."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    chosen = config.load(_env_file=None, database_url=database_url, rabbitmq_url=rabbitmq_url, service_name=name)
     yield chosen
     await delete_topology(chosen)
-    await execute(postgres_url, f'DROP DATABASE "db_test_{unique}" WITH (FORCE)')
+
+
+@contextlib.asynccontextmanager
+async def isolated(postgres_url: str, template: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    """Settings of a service with a name and a database of its own, both gone at the end."""
+    async with cloned(postgres_url, template) as url, named(url, rabbitmq_url) as chosen:
+        yield chosen
+
+
+async def empty(url: str) -> None:
+    """Delete every row: faster than a database of its own, or than to truncate."""
+    await execute(url, *(f"DELETE FROM {table}" for table in reversed(inbox.table.metadata.sorted_tables)))
 
 
 @contextlib.asynccontextmanager
@@ -109,16 +125,6 @@ async def depth(settings: config.Settings, queue: str) -> int:
     """How many messages are ready in a queue."""
     async with channel(settings.rabbitmq_url.get_secret_value()) as raw:
         return (await raw.declare_queue(queue, passive=True)).declaration_result.message_count or 0
-
-
-async def drain(settings: config.Settings, queue: str) -> list[AbstractIncomingMessage]:
-    """Take what is ready in a queue."""
-    taken = []
-    async with channel(settings.rabbitmq_url.get_secret_value()) as raw:
-        declared = await raw.declare_queue(queue, passive=True)
-        while message := await declared.get(no_ack=True, fail=False):
-            taken.append(message)
-    return taken
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], what: str, deadline: float = DEADLINE) -> None:
@@ -163,18 +169,19 @@ def environment(settings: config.Settings, **more: str) -> dict[str, str]:
 
 
 class Process:
-    """``main.py serve``, or another program that serves, in a process of its own."""
+    """``main.py serve`` in a process of its own; with a ``point`` it kills itself there."""
 
-    def __init__(self, settings: config.Settings, program: Sequence[str] = ("main.py", "serve"), **more: str) -> None:
-        self._program = program
-        self._environment = environment(settings, **more)
+    def __init__(self, settings: config.Settings, point: str | None = None, **more: str) -> None:
         self.log: list[str] = []
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._environment = environment(settings, **more)
+        self._point = point
         self._line = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
-        self._process = await self._start()
+        self._child = await asyncio.to_thread(self._start)
+        self._stderr = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(self._stderr)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._child.stderr)
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -185,13 +192,13 @@ class Process:
 
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        return self._child.returncode is None
 
     async def says(self, text: str, times: int = 1) -> None:
         """Wait until so many lines of its log hold the text."""
         async with asyncio.timeout(DEADLINE), self._line:
-            await self._line.wait_for(lambda: sum(text in line for line in self.log) >= times or self._ended())
-        if sum(text in line for line in self.log) < times:
+            await self._line.wait_for(lambda: self._said(text) >= times or self._stderr.at_eof())
+        if self._said(text) < times:
             raise AssertionError(f"ended without saying {text!r}:\n" + "".join(self.log[-20:]))
 
     async def consuming(self) -> None:
@@ -199,35 +206,28 @@ class Process:
         await self.says("writes.0: consuming")
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process
-        self._process.send_signal(number)
+        self._child.send_signal(number)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
 
-    async def wait(self) -> int:
+    async def wait(self) -> int | None:
         """Its exit code, when it has ended."""
-        assert self._process
-        assert self._reading
         async with asyncio.timeout(DEADLINE):
-            code = await self._process.wait()
+            code = await asyncio.to_thread(self._child.wait)
             await self._reading
         return code
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, *self._program, cwd=ROOT, env=self._environment, stderr=asyncio.subprocess.PIPE
-        )
+    def _start(self) -> forked.Child | subprocess.Popen[bytes]:
+        return forked.Child(("main.py", "serve"), self._environment, self._point)
+
+    def _said(self, text: str) -> int:
+        return sum(text in line for line in self.log)
 
     async def _read(self) -> None:
-        assert self._process
-        assert self._process.stderr
-        async for line in self._process.stderr:
+        async for line in self._stderr:
             async with self._line:
                 self.log.append(line.decode())
                 self._line.notify_all()
         async with self._line:
             self._line.notify_all()
-
-    def _ended(self) -> bool:
-        return self._process is not None and self._process.stderr is not None and self._process.stderr.at_eof()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -42,24 +42,44 @@ class Message:
         return pydantic_core.from_json(self.body)
 
     @property
+    def kind(self) -> str:
+        """The operation that was answered, or the name of the problem."""
+        return (self.type or "").removeprefix(PREFIX)
+
+    @property
     def problem(self) -> str | None:
         """The name of the problem that was answered, if one was."""
-        return (self.type or "").removeprefix(PREFIX) if self.content_type == wire.PROBLEM else None
+        return self.kind if self.content_type == wire.PROBLEM else None
+
+    @property
+    def reason(self) -> str:
+        """Why it is a dead letter."""
+        return str(self.headers.get(wire.REASON)).removeprefix(PREFIX)
 
 
 class Collected:
-    """The messages of a queue, in their order."""
+    """The messages of a queue, in their order: ``all`` of them, and those that a test takes one after the other."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self.all: list[Message] = []
+        self._taken = 0
+        self._changed = asyncio.Condition()
 
-    def put(self, message: Message) -> None:
-        self._queue.put_nowait(message)
+    async def put(self, message: Message) -> None:
+        async with self._changed:
+            self.all.append(message)
+            self._changed.notify_all()
+
+    async def reach(self, condition: Callable[[], object]) -> None:
+        """Wait until what has come fulfils the condition."""
+        async with asyncio.timeout(harness.DEADLINE), self._changed:
+            await self._changed.wait_for(condition)
 
     async def take(self, count: int) -> list[Message]:
         """The next messages, as soon as there are so many."""
-        async with asyncio.timeout(harness.DEADLINE):
-            return [await self._queue.get() for _ in range(count)]
+        begin, self._taken = self._taken, self._taken + count
+        await self.reach(lambda: len(self.all) >= begin + count)
+        return self.all[begin : begin + count]
 
     async def one(self) -> Message:
         return (await self.take(1))[0]
@@ -70,6 +90,9 @@ class Collected:
         while body_part not in taken[-1].body:
             taken += await self.take(1)
         return taken
+
+    def of(self, correlation_id: str) -> list[Message]:
+        return [message for message in self.all if message.correlation_id == correlation_id]
 
 
 class Requester:
@@ -120,7 +143,7 @@ class Requester:
 
     async def answer(self, delivery: DeliveredMessage) -> None:
         message = _message(delivery)
-        self.answers.put(message)
+        await self.answers.put(message)
         expected = self._expected.get(message.correlation_id or "")
         if expected and not expected.done():
             expected.set_result(message)
@@ -140,7 +163,7 @@ class _Anonymous(Basic.Properties):
 @contextlib.asynccontextmanager
 async def asking(settings: config.Settings) -> AsyncIterator[Requester]:
     """A requester of the service that has these settings, running or not."""
-    async with _channel(settings) as channel:
+    async with opened(settings) as channel:
         queue = (await channel.queue_declare(exclusive=True)).queue or ""
         requester = Requester(channel, harness.names(settings), queue)
         await channel.basic_consume(queue, requester.answer, no_ack=True)
@@ -150,16 +173,21 @@ async def asking(settings: config.Settings) -> AsyncIterator[Requester]:
 @contextlib.asynccontextmanager
 async def listening(settings: config.Settings, exchange: str) -> AsyncIterator[Collected]:
     """What this exchange routes from now on."""
-    async with _channel(settings) as channel:
-        queue = (await channel.queue_declare(exclusive=True)).queue or ""
+    async with opened(settings) as channel:
+        queue, collected = await collecting(channel)
         await channel.queue_bind(queue, exchange, "#")
-        collected = Collected()
-
-        async def collect(delivery: DeliveredMessage) -> None:
-            collected.put(_message(delivery))
-
-        await channel.basic_consume(queue, collect, no_ack=True)
         yield collected
+
+
+async def collecting(channel: Channel) -> tuple[str, Collected]:
+    """A queue of its own, and what comes there."""
+    queue, collected = (await channel.queue_declare(exclusive=True)).queue or "", Collected()
+
+    async def collect(delivery: DeliveredMessage) -> None:
+        await collected.put(_message(delivery))
+
+    await channel.basic_consume(queue, collect, no_ack=True)
+    return queue, collected
 
 
 async def finished(answers: Sequence[asyncio.Future[Message]]) -> list[Message]:
@@ -169,7 +197,8 @@ async def finished(answers: Sequence[asyncio.Future[Message]]) -> list[Message]:
 
 
 @contextlib.asynccontextmanager
-async def _channel(settings: config.Settings) -> AsyncIterator[Channel]:
+async def opened(settings: config.Settings) -> AsyncIterator[Channel]:
+    """A plain channel, with confirms, raising what is returned."""
     url = URL(settings.rabbitmq_url.get_secret_value()).update_query(heartbeat=HEARTBEAT)
     connection = await aiormq.connect(url)
     try:

@@ -24,7 +24,7 @@ from dev.rabbitmq import RabbitServer
 from src import database, wire
 from src.client import Client, Reply
 from tests import crash, harness
-from tests.forked import Forked as Process
+from tests.harness import Process
 
 MANY = 400
 AUDIT = "audit"

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pamqp.frame
@@ -14,8 +14,8 @@ from pamqp import body, commands, constants, header, heartbeat
 from pamqp.commands import Basic
 
 from src.amqp.frames import UNDECODABLE, TolerantReader, tolerable, tolerable_method
+from tests.marshalled import NAMES, nested, payload, short, table
 
-NAMES = Basic.Properties.__slots__
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]
 SOUND = Basic.Properties(
     content_type="application/json",
@@ -36,21 +36,6 @@ SOUND.cluster_id = "cluster"  # refused by the constructor, not by the decoder
 PIECES = {name: SOUND.encode_property(name, SOUND[name]) for name in NAMES}
 
 
-def short(value: bytes) -> bytes:
-    return bytes([len(value)]) + value
-
-
-def table(*entries: bytes) -> bytes:
-    return struct.pack(">I", len(b"".join(entries))) + b"".join(entries)
-
-
-def nested(depth: int) -> bytes:
-    inner = table()
-    for _ in range(depth):
-        inner = table(short(b"n") + b"F" + inner)
-    return inner
-
-
 NOT_UTF8 = [(name, short(b"\xff\xfe")) for name in SHORT_STRINGS]
 BAD = [
     *NOT_UTF8,
@@ -67,12 +52,6 @@ BAD = [
     ("expiration", short(b"")),
     ("expiration", short(b"-1")),
 ]
-
-
-def payload(pieces: Mapping[str, bytes], size: int = 5) -> bytes:
-    """A content header with these properties, whatever they hold."""
-    flags = sum(Basic.Properties.flags[name] for name in pieces)
-    return struct.pack(">HHQH", 60, 0, size, flags) + b"".join(pieces[name] for name in NAMES if name in pieces)
 
 
 def decoded(data: bytes) -> header.ContentHeader:

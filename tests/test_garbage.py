@@ -68,7 +68,6 @@ def test_garbage_is_answered_once_with_a_problem(settings: config.Settings) -> N
         started = harness.running(settings)
         runner.run(started.__aenter__())
 
-        @hypothesis.settings(deadline=None, max_examples=40, database=None)
         @hypothesis.given(st.lists(garbage, min_size=1, max_size=20))
         def settled(given: Sequence[tuple[str, bytes]]) -> None:
             seen = runner.run(_answers(settings, given))

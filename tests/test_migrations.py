@@ -1,12 +1,8 @@
 """The schema that the migrations make is the schema of the models, and they do not race."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +18,12 @@ from src.base import Base
 from src.database import Database
 from src.operate import revision
 from src.work import inbox
-from tests import harness
-
-ROOT = Path(__file__).parent.parent
+from tests import forked, harness
 
 
-def _alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "alembic", *arguments]
-    environment = os.environ | {"DATABASE_URL": url}
-    return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+def _alembic(url: str, *arguments: str) -> None:
+    ended = forked.run("alembic", *arguments, DATABASE_URL=url)
+    assert ended.code == 0, ended.err
 
 
 def _asyncpg(url: str) -> sa.URL:
@@ -113,10 +106,7 @@ async def test_the_code_knows_whether_the_schema_fits(database_url: str, change:
 
 
 async def test_a_wrong_revision_is_one_clear_line(database_url: str) -> None:
-    program = [sys.executable, "main.py", "migrate", uuid.uuid4().hex]
-    environment = os.environ | {"DATABASE_URL": database_url}
-    ended = await asyncio.to_thread(
-        subprocess.run, program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
+    ended = await asyncio.to_thread(forked.run, "main.py", "migrate", uuid.uuid4().hex, DATABASE_URL=database_url)
+    assert ended.code == 1
+    (line,) = [line for line in ended.err.splitlines() if "level=info" not in line]
+    assert "Can't locate revision" in line

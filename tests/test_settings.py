@@ -1,14 +1,12 @@
 """Settings: complete, bounded, secret, and clear about what is wrong."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import config
 from src import database
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,10 +86,9 @@ def test_a_wrong_setting_is_one_clear_line(wrong: dict[str, str], said: str, mon
 
 
 def test_wrong_settings_end_a_command_without_a_traceback() -> None:
-    program, wrong = [sys.executable, "main.py", "serve"], {"DATABASE_PORT": "x", "LOG_LEVEL": "loud"}
-    ended = subprocess.run(program, cwd=ROOT, env=os.environ | wrong, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == [
+    ended = forked.run("main.py", "serve", DATABASE_PORT="x", LOG_LEVEL="loud")
+    assert ended.code == 2
+    assert [line.partition(":")[0] for line in ended.err.splitlines()] == [
         "Wrong settings",
         "DATABASE_PORT",
         "LOG_LEVEL",

@@ -154,6 +154,11 @@ class BatchSubscriber(RabbitSubscriber):
         self._window: Window | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many deliveries no batch has taken yet."""
+        return self._window.waiting if self._window else 0
+
     async def start(self) -> None:
         """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
         self._task = asyncio.create_task(self._run(), name=self.queue.name)

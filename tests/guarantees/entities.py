@@ -1,0 +1,136 @@
+"""A new entity, of which all that is needed is here, and one whose operations go wrong."""
+
+import contextlib
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, MetaData, String, exc, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src import base, crud, models
+from src.base import Change
+from src.entity import Entity
+from src.errors import IllegalTransition
+from src.models.session import Session
+
+
+class OfTests(base.Record):
+    """Tables that no migration knows."""
+
+    __abstract__ = True
+    metadata = MetaData(naming_convention=base.NAMING)
+
+
+class Note(OfTests):
+    __tablename__ = "notes"
+    __table_args__ = (CheckConstraint("number >= 0", name="number"),)
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey(Session.__table__.c.id, ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(unique=True)
+    code: Mapped[str | None] = mapped_column(String(5))
+
+    session: Mapped[Session] = relationship(Session, lazy="raise")
+
+
+class CreateNote(base.Schema):
+    session_id: UUID
+    number: int
+    code: str | None = None
+
+
+class UpdateNote(base.Schema):
+    number: int = base.UNCHANGED
+    code: str | None = base.UNCHANGED
+
+
+class ReadNote(base.Row):
+    session_id: UUID
+    number: int
+    code: str | None
+
+
+class ByNumber(base.Schema):
+    number: int
+
+
+note = Entity(Note, create=CreateNote, update=UpdateNote, read=ReadNote)
+
+
+@note.command("file", emits="filed")
+async def file(session: AsyncSession, request: Change) -> Note:
+    return await crud.update(session, Note, request.id, {"code": "filed"}, request.version)
+
+
+@note.query("by_number")
+async def by_number(session: AsyncSession, request: ByNumber) -> Note:
+    return await crud.find(session, Note, number=request.number)
+
+
+class Retitle(base.Schema):
+    id: UUID
+    title: str
+
+
+@note.command("retitle", emits="retitled")
+async def retitle(session: AsyncSession, request: Retitle) -> Note:
+    """Change a row that the request does not name."""
+    row = await crud.get(session, Note, request.id)
+    await crud.update(session, Session, row.session_id, {"title": request.title})
+    return row
+
+
+trouble = Entity(Note, read=ReadNote, delete=False, name="trouble")
+"""What can go wrong in an operation: none of its handlers is as it should be."""
+
+
+@trouble.command("break", emits="broken")
+async def break_(session: AsyncSession, request: Change) -> object:
+    raise ZeroDivisionError("what the request said")
+
+
+@trouble.command("change_and_break", emits="broken")
+async def change_and_break(session: AsyncSession, request: Change) -> object:
+    await file(session, request)
+    raise ZeroDivisionError("what the request said")
+
+
+@trouble.command("change_and_refuse", emits="refused")
+async def change_and_refuse(session: AsyncSession, request: Change) -> object:
+    await file(session, request)
+    raise IllegalTransition
+
+
+@trouble.command("calculate", emits="calculated")
+async def calculate(session: AsyncSession, request: Change) -> object:
+    await session.execute(text("SELECT 1 / 0"))
+    return await file(session, request)
+
+
+@trouble.command("misspell", emits="misspelt")
+async def misspell(session: AsyncSession, request: Change) -> object:
+    await session.execute(text("SELEKT 1"))
+    return await file(session, request)
+
+
+@trouble.command("dawdle", emits="dawdled")
+async def dawdle(session: AsyncSession, request: Change) -> object:
+    await session.execute(text("SET LOCAL statement_timeout = 20"))
+    await session.execute(text("SELECT pg_sleep(10)"))
+    return await file(session, request)
+
+
+@trouble.command("hide", emits="hidden")
+async def hide(session: AsyncSession, request: Change) -> object:
+    row = await file(session, request)
+    with contextlib.suppress(exc.DBAPIError):
+        await session.execute(text("SELECT 1 / 0"))
+    return row
+
+
+@trouble.command("babble", emits="babbled")
+async def babble(session: AsyncSession, request: Change) -> object:
+    await file(session, request)
+    return {"what": object()}
+
+
+ENTITIES = (*models.entities(), note, trouble)
