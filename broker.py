@@ -51,6 +51,10 @@ class Broker(RabbitBroker):
 
         return register
 
+    async def connect(self) -> TolerantConnection:
+        """The connection, made where there is none yet."""
+        return cast("TolerantConnection", await super().connect())
+
     async def consuming(self) -> None:
         """Wait until every queue is consumed."""
         for subscriber in self.batch_subscribers:
@@ -58,7 +62,7 @@ class Broker(RabbitBroker):
 
     async def open_channel(self, tap: Tap | None = None) -> Channel:
         """A plain channel of its own on the broker's connection, once that is up; ``tap`` is given its frames first."""
-        return await open_channel(cast("TolerantConnection", await self.connect()), tap)
+        return await open_channel(await self.connect(), tap)
 
     def _subscribe(self, queue: str, handler: Handler, limits: Limits, prepare: Callable[[], Awaitable[None]]) -> None:
         common: dict[str, Any] = {"queue": RabbitQueue(queue), "exchange": RabbitExchange(), "channel": None}

@@ -43,9 +43,9 @@ class Service:
         }
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
-        self._outbound = connections.Outbound(url, f"{settings.service_name} out")
-        self._replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
-        self.publisher, self.replier = Publisher(self._outbound), Publisher(self._replying)
+        self.outbound = connections.Outbound(url, f"{settings.service_name} out")
+        self.replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
+        self.publisher, self.replier = Publisher(self.outbound), Publisher(self.replying)
         self._topology = _topology(settings, names, operations.values())
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
@@ -86,8 +86,8 @@ class Service:
             await subscribers.unrouted(batch)
 
     async def _start(self) -> None:
-        await self._outbound.connect()
-        await self._replying.connect()
+        await self.outbound.connect()
+        await self.replying.connect()
         self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
     async def _purge_no_more(self) -> None:
@@ -96,8 +96,8 @@ class Service:
             await asyncio.gather(self._purging, return_exceptions=True)
 
     async def _close(self) -> None:
-        await self._outbound.close()
-        await self._replying.close()
+        await self.outbound.close()
+        await self.replying.close()
         await self.database.close()
         if self._subscribers.unkeyed:
             log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)

@@ -116,9 +116,11 @@ async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: Postgre
     commands = re.findall(r"^\$ (make .*)", section, re.MULTILINE)
     for command in (*commands, TABLE_TEST):
         await _succeeds(copy, command)
-    async with harness.isolated(found_by_make.url, found_by_make.url, rabbitmq_url) as settings:
-        async with Elsewhere(copy, settings) as service:
-            await _assert_served(service, settings)
+    async with (
+        harness.isolated(found_by_make.url, found_by_make.url, rabbitmq_url) as settings,
+        Elsewhere(copy, settings) as service,
+    ):
+        await _assert_served(service, settings)
     for command in ('make db-migrate-new m="nothing more"', "make check"):  # imports that it does not use are left out
         await _succeeds(copy, command)
 
