@@ -29,8 +29,8 @@ class Case:
 
 
 def sent(operation: Operation) -> st.SearchStrategy[Sent]:
-    """Requests of one operation: most under a key of their own, few dry, few late."""
-    key = st.sampled_from(["own"] * 8 + ["", "m", "n"])
+    """Requests of one operation: some under a key of their own, some under another's, few dry, few late."""
+    key = st.sampled_from([*[""] * 5, *["own"] * 4, "m", "n"])
     dry, late = (st.sampled_from([*[False] * often, True]) for often in (7, 25))
     return st.builds(Sent, st.just(operation.key), derived.bodies(operation), key=key, dry=dry, late=late)
 
@@ -65,9 +65,9 @@ def cases(draw: st.DrawFn) -> Case:
     return Case([one for one in before if one.fits], [one for one in sequence if one.fits], sizes)
 
 
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with World.at(database_url) as made:
+@pytest.fixture(scope="module")
+def world(postgres_url: str, template: str) -> Iterator[World]:
+    with World.beside(postgres_url, template) as made:
         yield made
 
 

@@ -1,6 +1,7 @@
 """A database in which a sequence of batches is played, and what comes of it, made comparable."""
 
 import asyncio
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 import asyncpg
 import sqlalchemy as sa
+import uvloop
 from pydantic import ValidationError
 
 from src import models
@@ -17,7 +19,7 @@ from src.database import Database
 from src.entity import Operation
 from src.work.requests import Outcome, Request, inbox_key
 from src.work.unit_of_work import UnitOfWork
-from tests import exact_json, programs
+from tests import exact_json, harness, programs
 
 ENTITIES = (*models.entities(), *programs.ENTITIES)
 OPERATIONS = {op.key: op for entity in ENTITIES for op in entity.operations() if op.writes}
@@ -87,16 +89,27 @@ class World:
     """A database, and the one event loop that its connections live in."""
 
     def __init__(self, runner: asyncio.Runner, database: Database, connection: asyncpg.Connection) -> None:
-        self._run = runner.run
-        self._database = database
+        self.run = runner.run
+        self.database = database
         self._connection = connection
         self._unit_of_work = Counting(database, max_answer=1_000_000)
 
     @classmethod
     @contextmanager
+    def beside(cls, postgres_url: str, template: str) -> Iterator[Self]:
+        """A database cloned from the template, with the tables of the programs besides; gone at the end."""
+        url = sa.make_url(postgres_url).set(database=f"db_world_{uuid.uuid4().hex[:12]}")
+        clone = f'CREATE DATABASE "{url.database}" TEMPLATE "{sa.make_url(template).database}"'
+        asyncio.run(harness.execute(postgres_url, clone))
+        with cls.at(url.render_as_string(hide_password=False)) as world:
+            yield world
+        asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+
+    @classmethod
+    @contextmanager
     def at(cls, url: str) -> Iterator[Self]:
         """The migrated database at the URL, with the tables of the programs besides."""
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             database = Database(url)
             connection = runner.run(_prepare(database, url))
             yield cls(runner, database, connection)
@@ -106,7 +119,7 @@ class World:
     def begin(self, batch: Batch = ()) -> None:
         """Empty every table, and play a batch that nothing is asked about."""
         tables = ";".join(f"DELETE FROM {table.name}" for table in reversed(TABLES))
-        self._run(self._connection.execute(tables))
+        self.run(self._connection.execute(tables))
         self.play(batch)
 
     def play(self, batch: Batch) -> tuple[list[Outcome], int]:
@@ -114,12 +127,25 @@ class World:
         if not batch:
             return [], 0
         self._unit_of_work.halvings = 0
-        outcomes = self._run(self._unit_of_work.apply([sent.request() for sent in batch]))
+        outcomes = self.run(self._unit_of_work.apply([sent.request() for sent in batch]))
         return outcomes, self._unit_of_work.halvings
+
+    def statements(self, batch: Batch) -> list[str]:
+        """What one batch says to the database."""
+        said: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+            said.append(statement)
+
+        engine = self.database._engine.sync_engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        self.play(batch)
+        sa.event.remove(engine, "before_cursor_execute", note)
+        return said
 
     def rows(self) -> Rows:
         """What every table holds now."""
-        found = self._run(self._connection.fetch(SELECT))
+        found = self.run(self._connection.fetch(SELECT))
         return {key or f"{table} {row}": exact_json.decode(row) for table, key, row in found}
 
 
