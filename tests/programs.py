@@ -1,0 +1,285 @@
+"""Entities that are there for the tests, and commands whose request is a small program.
+
+Folders hold papers (CASCADE) and folders (CASCADE); papers answer papers (SET NULL); stickers are on papers and in
+folders (SET NULL). A program's steps are what an ordinary handler does, one after the other, through ``crud``.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, Union, cast
+from uuid import UUID
+
+from pydantic import Field, create_model
+from sqlalchemy import ForeignKey, MetaData, exc, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src import base, crud, keys, operations
+from src.base import JSON, UNCHANGED, Change, Record, Schema
+from src.entity import Entity
+from src.errors import IllegalTransition
+
+
+class OfPrograms(Record):
+    """Tables that no migration knows."""
+
+    __abstract__ = True
+    metadata = MetaData(naming_convention=base.NAMING)
+
+    text: Mapped[str | None]
+    meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
+
+
+class Folder(OfPrograms):
+    __tablename__ = "folders"
+
+    name: Mapped[str] = mapped_column(unique=True)
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
+
+    parent: Mapped["Folder | None"] = relationship(lazy="raise", remote_side="Folder.id")
+
+
+class Paper(OfPrograms):
+    __tablename__ = "papers"
+
+    folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
+    code: Mapped[str | None] = mapped_column(unique=True)
+    answers_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
+
+    folder: Mapped[Folder] = relationship(lazy="raise")
+    answers: Mapped["Paper | None"] = relationship(lazy="raise", remote_side="Paper.id")
+
+
+class Sticker(OfPrograms):
+    __tablename__ = "stickers"
+
+    paper_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
+    folder_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="SET NULL"), index=True)
+
+    paper: Mapped[Paper | None] = relationship(lazy="raise")
+    folder: Mapped[Folder | None] = relationship(lazy="raise")
+
+
+class Noted(Schema):
+    text: str | None = UNCHANGED
+    meta: JSON = UNCHANGED
+
+
+class CreateFolder(Schema):
+    name: str
+    parent_id: UUID | None = None
+    text: str | None = None
+    meta: JSON = Field(default_factory=dict)
+
+
+class UpdateFolder(Noted):
+    name: str = UNCHANGED
+    parent_id: UUID | None = UNCHANGED
+
+
+class ReadFolder(base.Row):
+    name: str
+    parent_id: UUID | None
+    text: str | None
+    meta: JSON
+
+
+class CreatePaper(Schema):
+    folder_id: UUID
+    code: str | None = None
+    answers_id: UUID | None = None
+    text: str | None = None
+    meta: JSON = Field(default_factory=dict)
+
+
+class UpdatePaper(Noted):
+    folder_id: UUID = UNCHANGED
+    code: str | None = UNCHANGED
+    answers_id: UUID | None = UNCHANGED
+
+
+class ReadPaper(base.Row):
+    folder_id: UUID
+    code: str | None
+    answers_id: UUID | None
+    text: str | None
+    meta: JSON
+
+
+class CreateSticker(Schema):
+    paper_id: UUID | None = None
+    folder_id: UUID | None = None
+    text: str | None = None
+
+
+class UpdateSticker(Noted):
+    paper_id: UUID | None = UNCHANGED
+    folder_id: UUID | None = UNCHANGED
+
+
+class ReadSticker(base.Row):
+    paper_id: UUID | None
+    folder_id: UUID | None
+    text: str | None
+    meta: JSON
+
+
+folder = Entity(Folder, create=CreateFolder, update=UpdateFolder, read=ReadFolder)
+paper = Entity(Paper, create=CreatePaper, update=UpdatePaper, read=ReadPaper)
+sticker = Entity(Sticker, create=CreateSticker, update=UpdateSticker, read=ReadSticker)
+ENTITIES = (folder, paper, sticker)
+
+
+class Run:
+    """One program while it runs: the rows that it holds, and what it has seen."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+        self.held: dict[tuple[type[Record], UUID], Any] = {}
+        self.seen: list[Any] = []
+
+    def see(self, entity: Entity, row: Record) -> None:
+        """Hold the row, and note how it is."""
+        self.held[entity.model, row.id] = row
+        self.seen.append(entity.read.model_validate(row).model_dump(mode="json", by_alias=True))
+
+
+type Do = Callable[[Run, Entity, Any], Awaitable[None]]
+
+
+async def create(run: Run, entity: Entity, step: Any) -> None:
+    run.see(entity, await crud.create(run.session, entity.model, **_without(step, "do")))
+
+
+async def update(run: Run, entity: Entity, step: Any) -> None:
+    changes = {name: getattr(step, name) for name in step.model_fields_set - {"do", "id", "version"}}
+    run.see(entity, await crud.update(run.session, entity.model, step.id, changes, step.version))
+
+
+async def change(run: Run, entity: Entity, step: Any) -> None:
+    """Set attributes of a row, of the one that is held if any."""
+    row = run.held.get((entity.model, step.id)) or await crud.get(run.session, entity.model, step.id, step.version)
+    for name in step.model_fields_set - {"do", "id", "version"}:
+        setattr(row, name, getattr(step, name))
+
+
+async def delete(run: Run, entity: Entity, step: Any) -> None:
+    row = await crud.delete(run.session, entity.model, step.id, step.version)
+    run.held.pop((entity.model, row.id), None)
+
+
+async def get(run: Run, entity: Entity, step: Any) -> None:
+    run.see(entity, await crud.get(run.session, entity.model, step.id, step.version))
+
+
+async def find(run: Run, entity: Entity, step: Any) -> None:
+    run.see(entity, await crud.find(run.session, entity.model, **_without(step, "do")))
+
+
+async def list_(run: Run, entity: Entity, step: Any) -> None:
+    """Look at rows; change each where there is a text."""
+    for row in await crud.list(run.session, entity.model, _where(step), order=["id"]):
+        run.see(entity, row)
+        if step.text is not None:
+            cast("Any", row).text = step.text
+
+
+async def count(run: Run, entity: Entity, step: Any) -> None:
+    run.seen.append(await crud.count(run.session, entity.model, _where(step)))
+
+
+async def exists(run: Run, entity: Entity, step: Any) -> None:
+    run.seen.append(await crud.exists(run.session, entity.model, _where(step)))
+
+
+async def refuse(run: Run, entity: Entity, step: Any) -> None:
+    raise IllegalTransition
+
+
+async def swallow(run: Run, entity: Entity, step: Any) -> None:
+    """A statement is refused, and nobody is told."""
+    with contextlib.suppress(exc.DBAPIError):
+        await run.session.execute(text("SELECT 1 / 0"))
+
+
+async def risk(run: Run, entity: Entity, step: Any) -> None:
+    """A statement is refused under a savepoint of the handler's own, and nobody is told."""
+    with contextlib.suppress(exc.DBAPIError):
+        async with run.session.begin_nested():
+            await run.session.execute(text("SELECT 1 / 0"))
+
+
+def _without(step: Any, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in step.__dict__.items() if name not in names}
+
+
+def _where(step: Any) -> dict[str, Any]:
+    return {name: getattr(step, name) for name in step.model_fields_set - {"do", "text"}}
+
+
+def _schemas(entity: Entity) -> dict[str, tuple[Do, type[Schema]]]:
+    """The steps of one entity: what each does, and what it asks for."""
+    assert entity.create
+    assert entity.update
+    by_parent = _schema(Schema, **dict.fromkeys(keys.parents(entity.model), (UUID | None, None)))
+    steps: dict[str, tuple[Do, type[Schema]]] = {
+        "create": (create, _schema(entity.create, id=(UUID, ...))),
+        "update": (update, operations.updating(entity.update)),
+        "change": (change, _schema(Noted, Change)),
+        "delete": (delete, Change),
+        "get": (get, Change),
+        "list": (list_, _schema(by_parent, text=(str | None, None))),
+        "count": (count, by_parent),
+        "exists": (exists, by_parent),
+    }
+    for unique in keys.uniques(entity.model):
+        steps["find"] = (find, _schema(Schema, **dict.fromkeys(unique, (str, ...))))
+    return steps
+
+
+def _schema(*bases: type[Schema], **fields: Any) -> type[Schema]:
+    return cast("type[Schema]", create_model("Step", __base__=bases, **fields))
+
+
+DOES: dict[str, tuple[Do, Entity]] = {"refuse": (refuse, folder), "swallow": (swallow, folder), "risk": (risk, folder)}
+_STEPS = [_schema(Schema, do=(Literal[name], ...)) for name in DOES]
+for each in ENTITIES:
+    for verb, (does, asks) in _schemas(each).items():
+        DOES[f"{verb} {each.name}"] = (does, each)
+        _STEPS.append(_schema(asks, do=(Literal[f"{verb} {each.name}"], ...)))
+Step: Any = Annotated[Union[tuple(_STEPS)], Field(discriminator="do")]  # noqa: UP007 - of a list
+
+
+class Program(Schema):
+    steps: Annotated[list[Step], Field(max_length=8)]
+
+
+class ProgramOf(Program):
+    """A program that is about one folder."""
+
+    id: UUID
+
+
+class Report(Schema):
+    seen: list[Any]
+
+
+async def run_program(session: AsyncSession, program: Program) -> Run:
+    run = Run(session)
+    for step in program.steps:
+        do, entity = DOES[step.do]
+        await do(run, entity, step)
+    return run
+
+
+@folder.command("run", emits="ran")
+async def run_about(session: AsyncSession, request: ProgramOf) -> Folder:
+    """Run the program; answer the folder."""
+    await run_program(session, request)
+    return await crud.get(session, Folder, request.id)
+
+
+@folder.command("report", emits="reported")
+async def report(session: AsyncSession, request: Program) -> Report:
+    """Run the program; answer what it has seen."""
+    return Report(seen=(await run_program(session, request)).seen)
