@@ -5,7 +5,7 @@ counts as a change of that row: one UPDATE a referring table, before the deletio
 row that loses one of its collection (a chat its member) is changed by that as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,20 +50,34 @@ def _follow(
 
     ``going`` tells of each model on the way here which of its rows are deleted: nothing is updated in those.
     """
+    if own := [name for child, name in keys.children(model) if child is model and _cascades(child, name)]:
+        yield model, None
+        doomed = _with_descendants(model, own, doomed)
+        going = going | {model: model.id.in_(doomed)}
     for child, name in keys.children(model):
-        match keys.on_delete(child, name):
-            case "SET NULL":
-                yield child, _emptied(child, name, doomed, going)
-            case "CASCADE":
-                if child in {model, *going}:
-                    raise TypeError(f"{child.__name__}: a cascade that leads back to its own table cannot be followed")
-                yield child, None
-                yield from _deprived(child, name, doomed)
-                inner = aliased(child)
-                taken = sa.select(inner.id).where(_refers(inner, name, doomed))
-                yield from _follow(child, taken, going | {child: _refers(child, name, doomed)})
-            case _:  # the database refuses to delete what is referred to
-                pass
+        if keys.on_delete(child, name) == "SET NULL":
+            yield child, _emptied(child, name, doomed, going)
+        elif _cascades(child, name) and child is not model:
+            if child in going:
+                raise TypeError(f"{child.__name__}: a cascade that leads back to it by way of others is not supported")
+            yield child, None
+            yield from _deprived(child, name, doomed)
+            inner = aliased(child)
+            taken = sa.select(inner.id).where(_refers(inner, name, doomed))
+            yield from _follow(child, taken, going | {child: _refers(child, name, doomed)})
+
+
+def _cascades(child: type[Base], name: str) -> bool:
+    return keys.on_delete(child, name) == "CASCADE"
+
+
+def _with_descendants(model: type[Base], names: Sequence[str], doomed: Doomed) -> sa.Select[Any]:
+    """The doomed rows, and those of the same table that refer to them, and so on."""
+    first, inner = aliased(model), aliased(model)
+    begin = sa.select(first.id).where(first.id == ROW if doomed is None else first.id.in_(doomed))
+    tree = begin.cte(f"{model.__tablename__}_going", recursive=True)
+    tree = tree.union(sa.select(inner.id).where(sa.or_(*(getattr(inner, name) == tree.c.id for name in names))))
+    return sa.select(tree.c.id)
 
 
 def _refers(child: Any, name: str, doomed: Doomed) -> sa.ColumnElement[bool]:
