@@ -11,7 +11,7 @@ from typing import Any, Self
 import config
 from src import wire
 from src.client import Client, Reply
-from tests import harness
+from tests import harness, requester
 
 MANY = 250
 AUDIT = "audit"
@@ -94,18 +94,12 @@ class Load:
 
     async def _assert_events(self) -> None:
         """Each at least once under one id, those of a row by its version."""
-        told: dict[str, int] = {}
-        async with harness.channel(self._settings.rabbitmq_url.get_secret_value()) as raw:
-            queue = await raw.get_queue(harness.names(self._settings).events + AUDIT)
-            async with asyncio.timeout(harness.DEADLINE), queue.iterator(no_ack=True) as messages:
-                async for event in messages:
-                    subject = event.headers[f"{wire.CLOUD_EVENT}subject"]
-                    if subject == self._shared:
-                        told.setdefault(str(event.message_id), int(str(event.headers[wire.ENTITY_VERSION])))
-                    else:
-                        told.setdefault(str(event.message_id), 0)
-                    if len(told) == len(self._ids):
-                        break
+        told: dict[str | None, int] = {}
+        async with requester.taking(self._settings, harness.names(self._settings).events + AUDIT) as events:
+            while len(told) < len(self._ids):
+                event = await events.one()
+                shared = event.headers[f"{wire.CLOUD_EVENT}subject"] == self._shared
+                told.setdefault(event.id, event.headers[wire.ENTITY_VERSION] if shared else 0)
         versions = [version for version in told.values() if version]
         assert versions == list(range(1, len(self._ids) // 2 + 2))  # it was made, and renamed by every second request
 
