@@ -7,6 +7,9 @@ SERVERS := urls=$$($(RUN) python -m dev.servers up) && set -a && eval "$$urls" &
 # By way of the environment, so that no quote in it ends the command.
 export m
 
+# Whatever the machine says: to compile all libraries anew in every program makes its start three times as dear.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all bench check up down db-upgrade db-downgrade db-migrate-new format
 

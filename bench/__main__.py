@@ -4,16 +4,16 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from unittest import mock
 
 import typer
 import uvloop
+from alembic import command
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sqlalchemy import make_url
@@ -25,6 +25,7 @@ from bench.programs import PROGRAMS, Program, Servers
 from bench.rounds import Result
 from bench.stopwatch import Measure
 from dev import database, search, servers
+from src.operate import revision
 
 MESSAGES = 5_000
 ROUNDS = 3
@@ -70,10 +71,9 @@ def _servers() -> Iterator[Servers]:
     """Both servers, and on one of them a migrated database of our own."""
     postgres, rabbitmq = servers.find_postgres(), servers.find_rabbitmq()
     with database.fresh(postgres.url, "bench") as url:
-        migrate = [sys.executable, "main.py", "migrate"]
-        environment = os.environ | {"DATABASE_URL": url}
         try:
-            subprocess.run(migrate, cwd=programs.ROOT, env=environment, check=True, capture_output=True)  # noqa: S603
+            with mock.patch.dict(os.environ, DATABASE_URL=url):
+                command.upgrade(revision.config(), "head")
             err.print(f"database and queues: {make_url(url).database}…, gone at the end")
             yield Servers(rabbitmq.url, url)
         finally:

@@ -121,7 +121,10 @@ async def install_node() -> str | None:
     if (NODE / "node_modules/.package-lock.json").exists():
         return None
     process = await asyncio.create_subprocess_exec(
-        npm, "ci", cwd=NODE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *(npm, "ci", "--prefer-offline", "--no-audit", "--no-fund"),
+        cwd=NODE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await process.communicate()
     return f"npm ci failed: {said.decode()[-LAST_WORDS:]}" if process.returncode else None

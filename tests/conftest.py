@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase
 
 import config
-from dev import servers
+from dev import rabbitmq, servers
 from src.client import Client
 from src.service import Service
 from tests import harness
@@ -69,6 +69,16 @@ def postgres_url(found: tuple[str, str]) -> str:
 @pytest.fixture(scope="session")
 def rabbitmq_url(found: tuple[str, str]) -> str:
     return found[1]
+
+
+@pytest.fixture(scope="session")
+def private_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.RabbitServer]:
+    """A RabbitMQ that may be broken, and that spreads requests over partitions."""
+    if rabbitmq.scripts() is None:
+        pytest.skip("this system has no rabbitmq-server of its own")
+    plugins = ("rabbitmq_consistent_hash_exchange",)
+    with rabbitmq.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def after(function: Any, count: Count) -> Any:
 
 
 POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
-    "received": (before, Decoder, "decode", 300),
+    "received": (before, Decoder, "decode", 200),
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),
