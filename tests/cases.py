@@ -57,25 +57,21 @@ def bodies(operation: Operation) -> st.SearchStrategy[derived.Body]:
     return st.builds(lambda body, program: body | {"steps": program}, given, steps())
 
 
-def steps(trouble: Iterable[str] = programs.TROUBLE) -> st.SearchStrategy[list[derived.Body]]:
-    """Programs, each of a few verbs about one or two entities, so that its steps have to do with each other."""
-    about = [[one, other] for one in programs.ENTITIES for other in programs.ENTITIES]
-    several = st.sampled_from(about).flatmap(lambda two: _few([*trouble, *_verbs(two), *_verbs(two)]))
-    return several.flatmap(lambda few: st.lists(st.one_of([STEPS[verb] for verb in few]), min_size=1, max_size=5))
+@st.composite
+def steps(draw: st.DrawFn, trouble: Iterable[str] = programs.TROUBLE) -> list[derived.Body]:
+    """A program of a few verbs about one or two entities, so that its steps have to do with each other."""
+    about = draw(st.sampled_from(ABOUT))
+    verbs = [verb for verb, (_, entity) in programs.DOES.items() if entity in about and verb not in programs.TROUBLE]
+    few = draw(st.lists(st.sampled_from([*verbs, *verbs, *trouble]), min_size=1, max_size=4))
+    return [draw(STEPS[verb]) for verb in draw(st.lists(st.sampled_from(few), min_size=1, max_size=5))]
 
 
-def _verbs(entities: Iterable[Entity]) -> list[str]:
-    return [verb for verb, (_, entity) in programs.DOES.items() if entity in entities and verb not in programs.TROUBLE]
-
-
-def _few(verbs: list[str]) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(verbs), min_size=1, max_size=4)
-
-
+ABOUT = [[one, other] for one in programs.ENTITIES for other in programs.ENTITIES]
 STEPS = {
     verb: derived.documents(schema, derived.new_ids if verb.startswith("create") else derived.ids)
     for verb, schema in programs.STEPS.items()
 }
+FURNISHED = furnishing(programs.ENTITIES)
 FAMILIES = [family(entities) for entities in derived.families(worlds.ENTITIES)]
 
 
@@ -95,7 +91,7 @@ def cases(draw: st.DrawFn) -> Case:
 @st.composite
 def lawful_programs(draw: st.DrawFn) -> Case:
     """One program that nothing in it refuses, and that asks for no version."""
-    before = [Sent(*made) for made in draw(furnishing(programs.ENTITIES))]
+    before = [Sent(*made) for made in draw(FURNISHED)]
     drawn = draw(steps(trouble=()))
     program = [{name: value for name, value in step.items() if name != "version"} for step in drawn]
     sent = [Sent("folder.report", {"steps": program})]

@@ -1,5 +1,9 @@
 """Any sequence of writes, cut into any batches, gives the rows and the answers that it gives one by one."""
 
+import os
+import random
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,11 +11,12 @@ import hypothesis
 import pytest
 from hypothesis.strategies import SearchStrategy
 
-from tests import books, worlds
+from tests import books, found, worlds
 from tests.cases import Case, cases, lawful_programs
 from tests.worlds import Batch, Played, Sent, World
 
 SETTINGS = hypothesis.settings(deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+"""What the profile says, without what depends on how fast the machine is."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ CHECKS: dict[Check, SearchStrategy[Case]] = {
 }
 
 
-def hold(world: World, check: Check, settings: hypothesis.settings) -> None:
+def hold(world: World, check: Check, settings: hypothesis.settings, seed: int | None = None) -> None:
     """Look for a case that fails the check."""
 
     @settings
@@ -95,16 +100,40 @@ def hold(world: World, check: Check, settings: hypothesis.settings) -> None:
         hypothesis.assume(case.sent)
         check(world, case)
 
+    if seed is not None:
+        hypothesis.seed(seed)(examine)
     examine()
 
 
 def test_a_batch_gives_what_one_by_one_gives(world: World) -> None:
-    hold(world, check_batches, hypothesis.settings(SETTINGS, max_examples=120))
+    hold(world, check_batches, hypothesis.settings(SETTINGS, max_examples=2 * SETTINGS.max_examples))
 
 
 def test_every_change_is_counted_and_told_and_answered_as_it_was_written(world: World) -> None:
-    hold(world, check_books, hypothesis.settings(SETTINGS, max_examples=60))
+    hold(world, check_books, SETTINGS)
 
 
 def test_a_program_leaves_what_its_steps_leave_as_requests_of_their_own(world: World) -> None:
-    hold(world, check_programs, hypothesis.settings(SETTINGS, max_examples=60))
+    hold(world, check_programs, SETTINGS)
+
+
+@pytest.mark.parametrize(("check", "case"), found.CASES.values(), ids=found.CASES)
+def test_what_was_found_once(world: World, check: str, case: Case) -> None:
+    checks = {each.__name__: each for each in CHECKS}
+    checks[check](world, case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_fresh_seeds(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """PROPERTY_MINUTES is for how long, ten unless it says otherwise; PROPERTY_SEED what to begin with."""
+    until = time.monotonic() + 60 * float(os.environ.get("PROPERTY_MINUTES", "10"))
+    seed = int(os.environ.get("PROPERTY_SEED", random.getrandbits(32)))
+    fresh = hypothesis.settings(SETTINGS, derandomize=False, max_examples=100, phases=tuple(hypothesis.Phase))
+    while time.monotonic() < until:
+        with capsys.disabled():
+            sys.stdout.write(f"\nPROPERTY_SEED={seed}")
+            sys.stdout.flush()
+        for check in CHECKS:
+            hold(world, check, fresh, seed)
+        seed = random.getrandbits(32)
