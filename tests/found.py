@@ -30,11 +30,7 @@ CASES = {
         "check_batches",
         Case(
             [],
-            [
-                report(
-                    {"do": "swallow"},
-                )
-            ],
+            [report({"do": "swallow"}, key="m")],
             [1],
         ),
     ),
