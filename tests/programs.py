@@ -241,13 +241,14 @@ def _schema(*bases: type[Schema], **fields: Any) -> type[Schema]:
     return cast("type[Schema]", create_model("Step", __base__=bases, **fields))
 
 
-DOES: dict[str, tuple[Do, Entity]] = {"refuse": (refuse, folder), "swallow": (swallow, folder), "risk": (risk, folder)}
-_STEPS = [_schema(Schema, do=(Literal[name], ...)) for name in DOES]
+TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "risk": risk}
+DOES: dict[str, tuple[Do, Entity]] = {name: (does, folder) for name, does in TROUBLE.items()}
+STEPS: dict[str, type[Schema]] = {name: _schema(Schema, do=(Literal[name], ...)) for name in TROUBLE}
 for each in ENTITIES:
     for verb, (does, asks) in _schemas(each).items():
         DOES[f"{verb} {each.name}"] = (does, each)
-        _STEPS.append(_schema(asks, do=(Literal[f"{verb} {each.name}"], ...)))
-Step: Any = Annotated[Union[tuple(_STEPS)], Field(discriminator="do")]  # noqa: UP007 - of a list
+        STEPS[f"{verb} {each.name}"] = _schema(asks, do=(Literal[f"{verb} {each.name}"], ...))
+Step: Any = Annotated[Union[tuple(STEPS.values())], Field(discriminator="do")]  # noqa: UP007 - of a list
 
 
 class Program(Schema):

@@ -45,6 +45,10 @@ def folder(row_id: str, name: str, **more: Any) -> Sent:
     return Sent("folder.create", {"id": row_id, "name": name} | more)
 
 
+def delete_folder(row_id: str) -> Sent:
+    return Sent("folder.delete", {"id": row_id})
+
+
 def paper(row_id: str, folder_id: str, **more: Any) -> Sent:
     return Sent("paper.create", {"id": row_id, "folder_id": folder_id} | more)
 
@@ -72,13 +76,24 @@ def message(row_id: str, chat_id: str, **more: Any) -> Sent:
 def test_what_refers_to_a_row_that_goes_with_its_parent_is_answered_as_the_database_left_it(world: World) -> None:
     before = [folder(ONE, "ada"), folder(TWO, "bob"), paper(ONE, ONE), paper(TWO, TWO, answers_id=ONE)]
     update = Sent("paper.update", {"id": TWO, "text": "new"})
-    *_, answer = ask(world, before, Sent("folder.delete", {"id": ONE}), update)
+    *_, answer = ask(world, before, delete_folder(ONE), update)
     assert answer["body"]["answers_id"] is None
+
+
+def test_a_row_can_be_made_and_deleted_and_made_anew_in_one_batch(world: World) -> None:
+    asked = ask(world, [], folder(ONE, "ada"), delete_folder(ONE), folder(ONE, "ada", text="new"), delete_folder(TWO))
+    assert [answer["state"] for answer in asked] == ["SERVED", "SERVED", "SERVED", "REJECTED"]
+    assert row(world, "folders", ONE)["text"] == "new"
+
+
+def test_a_row_made_anew_has_none_of_the_children_that_the_deleted_one_had(world: World) -> None:
+    ask(world, [folder(ONE, "ada"), paper(ONE, ONE)], delete_folder(ONE), folder(ONE, "ada"))
+    assert [*world.rows()] == [f"folders {ONE}"]
 
 
 def test_a_row_that_refers_to_itself_can_be_deleted(world: World) -> None:
     before = [folder(ONE, "ada", parent_id=ONE)]
-    assert ask(world, before, Sent("folder.delete", {"id": ONE}))[0]["type"] == "folder.delete"
+    assert ask(world, before, delete_folder(ONE))[0]["type"] == "folder.delete"
     assert not world.rows()
 
 
@@ -146,10 +161,6 @@ def test_lists_and_counts_see_what_was_done_before_them(world: World) -> None:
     assert first["body"]["seen"][2:] == ["#2", True]
     assert [seen["text"] for seen in last["body"]["seen"][:1]] == ["new"]
     assert last["body"]["seen"][1:] == ["#1", True]
-
-
-def delete_folder(row_id: str) -> Sent:
-    return Sent("folder.delete", {"id": row_id})
 
 
 def test_a_name_that_is_freed_can_be_taken_by_the_same_request(world: World) -> None:

@@ -29,6 +29,8 @@ MOMENTS = {"time"} | {
 }
 INVISIBLE = {"inbox": {"outcome", "received_at"}, "chat_members": {"id"}}  # no two runs have the same
 
+KEYS = {"inbox": "encode(key, 'hex')"}  # where there is no id
+
 type Rows = dict[str, dict[str, Any]]
 """What the tables hold, by table and id."""
 
@@ -160,7 +162,7 @@ async def _prepare(database: Database, url: str) -> asyncpg.Connection:
 def _select(table: sa.Table) -> str:
     """Each row of a table as JSON; by its id, where it has one that is told."""
     seen = [column.name for column in table.columns if column.name not in INVISIBLE.get(table.name, ())]
-    key = f"'{table.name} ' || id" if "id" in seen else "null"
+    key = f"'{table.name} ' || {'id' if 'id' in seen else KEYS.get(table.name, 'null')}"
     return f"SELECT '{table.name}', {key}, row_to_json(t)::text FROM (SELECT {', '.join(seen)} FROM {table.name}) t"
 
 
