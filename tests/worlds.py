@@ -19,11 +19,11 @@ from src.database import Database
 from src.entity import Operation
 from src.work.requests import Outcome, Request, inbox_key
 from src.work.unit_of_work import UnitOfWork
-from tests import exact_json, harness, programs
+from tests import exact_json, folders, harness, programs
 
 ENTITIES = (*models.entities(), *programs.ENTITIES)
 OPERATIONS = {op.key: op for entity in ENTITIES for op in entity.operations() if op.writes}
-TABLES = [*Base.metadata.sorted_tables, *programs.OfPrograms.metadata.sorted_tables]
+TABLES = [*Base.metadata.sorted_tables, *folders.OfFolders.metadata.sorted_tables]
 MOMENTS = {"time"} | {
     column.name for table in TABLES for column in table.columns if isinstance(column.type, sa.DateTime)
 }
@@ -153,7 +153,7 @@ class World:
 
 async def _prepare(database: Database, url: str) -> asyncpg.Connection:
     async with database.connect() as connection:
-        await connection.run_sync(programs.OfPrograms.metadata.create_all)
+        await connection.run_sync(folders.OfFolders.metadata.create_all)
         await connection.execute(sa.text(f'ALTER DATABASE "{sa.make_url(url).database}" SET synchronous_commit = off'))
         await connection.commit()
     return await asyncpg.connect(url)
