@@ -103,9 +103,11 @@ class World:
         url = sa.make_url(postgres_url).set(database=f"db_world_{uuid.uuid4().hex[:12]}")
         clone = f'CREATE DATABASE "{url.database}" TEMPLATE "{sa.make_url(template).database}"'
         asyncio.run(harness.execute(postgres_url, clone))
-        with cls.at(url.render_as_string(hide_password=False)) as world:
-            yield world
-        asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+        try:
+            with cls.at(url.render_as_string(hide_password=False)) as world:
+                yield world
+        finally:
+            asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
 
     @classmethod
     @contextmanager
