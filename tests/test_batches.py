@@ -14,7 +14,7 @@ from src.database import Database
 from src.entity import Entity
 from src.work.requests import Outcome, Request
 from src.work.unit_of_work import UnitOfWork
-from tests import derived, programs, worlds
+from tests import derived, folders, worlds
 from tests.worlds import Sent, World
 
 ONE, TWO, THREE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -227,17 +227,17 @@ class Look(Schema):
     """Asks for nothing, so that no row is locked before the handler runs."""
 
 
-careful = Entity(programs.Folder, read=programs.ReadFolder, delete=False, name="careful")
+careful = Entity(folders.Folder, read=folders.ReadFolder, delete=False, name="careful")
 listed, changed = asyncio.Event(), asyncio.Event()
 
 
 @careful.command("look", emits="looked")
-async def look(session: AsyncSession, request: Look) -> programs.Folder:
+async def look(session: AsyncSession, request: Look) -> folders.Folder:
     """The careful way: rows found in a list, then locked."""
-    held = await crud.list(session, programs.Folder, {})
+    held = await crud.list(session, folders.Folder, {})
     listed.set()
     await changed.wait()
-    row = await crud.get(session, programs.Folder, held[0].id)
+    row = await crud.get(session, folders.Folder, held[0].id)
     row.meta = {"seen": row.text}
     return row
 
