@@ -3,9 +3,11 @@
 import asyncio
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
@@ -14,7 +16,7 @@ from src.database import Database
 from src.entity import Entity
 from src.work.requests import Outcome, Request
 from src.work.unit_of_work import UnitOfWork
-from tests import derived, folders, worlds
+from tests import derived, folders, harness, worlds
 from tests.worlds import Sent, World
 
 ONE, TWO, THREE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -227,32 +229,50 @@ class Look(Schema):
     """Asks for nothing, so that no row is locked before the handler runs."""
 
 
-careful = Entity(folders.Folder, read=folders.ReadFolder, delete=False, name="careful")
-listed, changed = asyncio.Event(), asyncio.Event()
+patient = Entity(folders.Folder, read=folders.ReadFolder, delete=False, name="patient")
 
 
-@careful.command("look", emits="looked")
+@dataclass
+class Pause:
+    """Between the list of a handler and what it does with the rows."""
+
+    begun: asyncio.Event
+    ended: asyncio.Event
+
+
+pause = Pause(asyncio.Event(), asyncio.Event())
+
+
+@patient.command("look", emits="looked")
 async def look(session: AsyncSession, request: Look) -> folders.Folder:
-    """The careful way: rows found in a list, then locked."""
-    held = await crud.list(session, folders.Folder, {})
-    listed.set()
-    await changed.wait()
-    row = await crud.get(session, folders.Folder, held[0].id)
+    """Change a row that was found in a list."""
+    (row,) = await crud.list(session, folders.Folder, {})
+    pause.begun.set()
+    await pause.ended.wait()
     row.meta = {"seen": row.text}
     return row
 
 
-async def look_while_another_changes(database: Database) -> Outcome:
-    one, other = UnitOfWork(database, 1_000_000), UnitOfWork(database, 1_000_000)
-    async with asyncio.timeout(10):
-        looking = asyncio.create_task(one.apply([Request(careful.own[0], Look())]))
-        await listed.wait()
-        await other.apply([Sent("folder.update", {"id": ONE, "text": "new"}).request()])
-        changed.set()
-        return (await looking)[0]
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def test_a_row_is_read_again_when_it_is_locked(world: World) -> None:
+async def look_while_another_changes(database: Database) -> list[Outcome]:
+    looking = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([Request(patient.own[0], Look())]))
+    await pause.begun.wait()
+    update = Sent("folder.update", {"id": ONE, "text": "new"}).request()
+    changing = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([update]))
+
+    async def waits_or_is_done() -> bool:
+        async with database.connect() as connection:
+            return changing.done() or (await connection.scalar(sa.text(WAITING))) is not None
+
+    await harness.eventually(waits_or_is_done, "the other one has got as far as it gets")
+    pause.ended.set()
+    return [*await looking, *await changing]
+
+
+def test_what_a_handler_has_listed_waits_for_it(world: World) -> None:
     world.begin([folder(ONE, "ada")])
-    looked = worlds.document(world.run(look_while_another_changes(world.database)))["body"]
-    assert (looked["metadata"], looked["version"]) == ({"seen": "new"}, "#3")
+    looked, changed = map(worlds.document, world.run(look_while_another_changes(world.database)))
+    assert (looked["body"]["metadata"], looked["body"]["version"]) == ({"seen": None}, "#2")
+    assert (changed["body"]["text"], changed["body"]["version"]) == ("new", "#3")
