@@ -11,42 +11,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from dev.mistakes import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
 PASSED, FAILED = 0, 1  # pytest's exit codes
 HANGS = 300  # seconds
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """In ``file`` the text ``old`` becomes ``new``; each of ``tests`` must fail then, and pass before."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: Sequence[str]
-
-
-MUTANTS = [
-    Mutant(
-        "no flush before a delete",
-        "src/rows.py",
-        "        await self._session.flush()\n        await self._session.delete(row)\n",
-        "        await self._session.delete(row)\n",
-        ["tests/test_batches.py::test_a_row_can_be_made_and_deleted_and_made_anew_in_one_batch"],
-    ),
-    Mutant(
-        "no flush after a delete",
-        "src/rows.py",
-        "        await self._session.delete(row)\n        await self._session.flush()\n",
-        "        await self._session.delete(row)\n",
-        ["tests/test_batches.py::test_a_row_made_anew_has_none_of_the_children_that_the_deleted_one_had"],
-    ),
-]
 
 
 def main(words: Sequence[str]) -> int:

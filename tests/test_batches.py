@@ -131,6 +131,29 @@ def test_a_reply_is_to_a_message_of_its_own_chat(world: World) -> None:
     assert (across["state"], within["state"]) == ("REJECTED", "SERVED")
 
 
+# What is held back is written where something is asked
+
+
+def test_parents_and_children_of_one_batch_are_written_together(world: World) -> None:
+    answers = ask(world, [], paper(ONE, ONE), folder(ONE, "ada"), paper(TWO, ONE), paper(THREE, ONE, answers_id=TWO))
+    assert [answer["state"] for answer in answers] == ["REJECTED", "SERVED", "SERVED", "SERVED"]
+
+
+def test_a_leaf_can_be_deleted_and_made_anew_in_one_batch(world: World) -> None:
+    sticker = Sent("sticker.create", {"id": ONE, "text": "new"})
+    before = [Sent("sticker.create", {"id": ONE, "text": "old"})]
+    ask(world, before, Sent("sticker.delete", {"id": ONE}), sticker)
+    assert row(world, "stickers", ONE)["text"] == "new"
+    ask(world, [], sticker, Sent("sticker.delete", {"id": ONE}), sticker)
+    assert row(world, "stickers", ONE)["text"] == "new"
+
+
+def test_a_row_can_be_changed_after_it_was_written_in_the_middle_of_a_batch(world: World) -> None:
+    look = Sent("folder.report", {"steps": [step("list folder")]})
+    ask(world, [], folder(ONE, "ada"), look, Sent("folder.update", {"id": ONE, "text": "new"}))
+    assert (row(world, "folders", ONE)["text"], row(world, "folders", ONE)["version"]) == ("new", "#2")
+
+
 # Numbers are answered as they are stored
 
 

@@ -1,13 +1,17 @@
 """Rules of this project that no linter knows."""
 
 import ast
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import Mapped, mapped_column, registry
 
-from src import models
+from src import keys, models
 from src.base import Record, Row
 from src.entity import Entity
 
@@ -41,3 +45,37 @@ def test_an_entity_has_what_every_entity_has(entity: Entity) -> None:
     assert issubclass(entity.model, Record)
     assert issubclass(entity.read, Row)
     assert len({operation.name for operation in entity.operations()}) == len(entity.operations())
+
+
+@pytest.mark.parametrize("entity", models.entities(), ids=lambda entity: entity.name)
+def test_every_foreign_key_has_a_relationship(entity: Entity) -> None:
+    assert set(keys.parents(entity.model)) == {key.parent.key for key in entity.model.__table__.foreign_keys}
+
+
+class Elsewhere(Record):
+    """Tables that nothing else knows."""
+
+    __abstract__ = True
+    registry = registry()
+    metadata = MetaData()
+
+
+class Shelf(Elsewhere):
+    __tablename__ = "shelves"
+
+
+class Book(Elsewhere):
+    __tablename__ = "books"
+
+    shelf_id: Mapped[UUID] = mapped_column(ForeignKey("shelves.id"))
+
+
+def test_a_foreign_key_without_a_relationship_is_a_clear_error() -> None:
+    with pytest.raises(TypeError, match=r"Book\.shelf_id is a foreign key without a relationship\(lazy=.raise.\)"):
+        keys.parents(Book)
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(models.__path__)])
+def test_a_model_can_be_used_alone(name: str) -> None:
+    program = f"from src.models import {name} as m; from sqlalchemy.orm import configure_mappers; configure_mappers()"
+    subprocess.run([sys.executable, "-c", f"{program}; m.entity.model()"], cwd=ROOT, check=True)
