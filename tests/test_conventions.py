@@ -5,14 +5,15 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 import pytest
-from sqlalchemy import ForeignKey, MetaData
-from sqlalchemy.orm import Mapped, mapped_column, registry
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from src import keys, models
-from src.base import Record, Row
+from src.base import Base, Record, Row
 from src.entity import Entity
 
 ROOT = Path(__file__).parent.parent
@@ -52,27 +53,26 @@ def test_every_foreign_key_has_a_relationship(entity: Entity) -> None:
     assert set(keys.parents(entity.model)) == {key.parent.key for key in entity.model.__table__.foreign_keys}
 
 
-class Elsewhere(Record):
-    """Tables that nothing else knows."""
-
-    __abstract__ = True
-    registry = registry()
-    metadata = MetaData()
+class Elsewhere(DeclarativeBase):
+    """A registry that no other table is in."""
 
 
 class Shelf(Elsewhere):
     __tablename__ = "shelves"
 
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+
 
 class Book(Elsewhere):
     __tablename__ = "books"
 
+    id: Mapped[UUID] = mapped_column(primary_key=True)
     shelf_id: Mapped[UUID] = mapped_column(ForeignKey("shelves.id"))
 
 
 def test_a_foreign_key_without_a_relationship_is_a_clear_error() -> None:
     with pytest.raises(TypeError, match=r"Book\.shelf_id is a foreign key without a relationship\(lazy=.raise.\)"):
-        keys.parents(Book)
+        keys.parents(cast("type[Base]", Book))
 
 
 @pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(models.__path__)])
