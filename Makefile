@@ -22,8 +22,8 @@ setup: ## Install uv where it is missing, and all packages into .venv
 demo: setup ## Show the service at work, on servers that are found or started
 	@$(SERVERS) && $(RUN) main.py demo
 
-test: setup ## Run the tests; ARGS="..." goes to pytest
-	@$(SERVERS) && $(RUN) pytest $(ARGS)
+test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
+	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
 	@$(SERVERS) && $(RUN) pytest -m "" $(ARGS)

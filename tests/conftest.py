@@ -33,9 +33,12 @@ hypothesis.settings.load_profile(PROFILE)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed here, to print it; and leave time to shrink, to which Hypothesis sets a limit itself."""
+    """Draw the seed here, to print it, and in the environment, for pytest-xdist's workers.
+
+    Leave time to shrink, to which Hypothesis sets a limit itself.
+    """
     if PROFILE == "fresh" and config.option.hypothesis_seed is None:
-        config.option.hypothesis_seed = str(random.getrandbits(32))
+        config.option.hypothesis_seed = os.environ.setdefault("HYPOTHESIS_SEED", str(random.getrandbits(32)))
     if PROFILE != "gate" and config.option.timeout is None:
         config.option.timeout = 1200
 
