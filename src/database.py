@@ -88,6 +88,7 @@ class Database:
         """
         async with self._session(lock=True) as session:
             yield session
+            await session.flush()  # commit() does not know what ``rows`` has held back
             await session.commit()
 
     @asynccontextmanager
@@ -96,9 +97,10 @@ class Database:
 
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
-        options = {"isolation_level": "AUTOCOMMIT"} if once else {"postgresql_readonly": True}
+        once_only = {"isolation_level": "AUTOCOMMIT"}
+        one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         async with self._session(lock=False) as session:
-            await session.connection(execution_options=options)
+            await session.connection(execution_options=once_only if once else one_state)
             yield session
 
     @asynccontextmanager

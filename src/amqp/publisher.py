@@ -18,7 +18,7 @@ from aiormq.exceptions import AMQPChannelError
 
 from src import pauses
 from src.amqp import frames
-from src.amqp.connections import LOST, Outbound
+from src.amqp.connections import LOST, Outbound, told_to_end
 from src.amqp.outgoing import Message
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ WRITE_SIZE = 1024 * 1024  # bytes that are written before the socket must have t
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often a message is published: for how many ``seconds`` it may be refused, and after how many ``losses`` not.
+    """A refused message is tried again for ``seconds``; one whose connection is lost with it, up to ``losses`` times.
 
     A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
     """
@@ -48,7 +48,7 @@ FOREVER = Tries(seconds=math.inf)
 class _Result(Enum):
     TAKEN = auto()
     REFUSED = auto()  # returned, nacked, not confirmed in time, or its exchange is missing
-    LOST = auto()  # with the connection: nobody knows, and nobody is to blame
+    UNKNOWN = auto()  # its connection was lost: nobody knows, and nobody is to blame
 
 
 class _Effort:
@@ -62,7 +62,7 @@ class _Effort:
         """An attempt that took so long had these results."""
         if _Result.REFUSED in results:
             self._seconds -= seconds
-        if _Result.LOST in results:
+        if _Result.UNKNOWN in results:
             self._losses -= 1
 
     def again(self, result: _Result) -> bool:
@@ -72,7 +72,7 @@ class _Effort:
                 return False
             case _Result.REFUSED:
                 return self._seconds > 0
-            case _Result.LOST:
+            case _Result.UNKNOWN:
                 return self._losses > 0
             case _:
                 assert_never(result)
@@ -122,12 +122,18 @@ class Publisher:
         try:
             outlet = await self._outlet(exchange)
             sent = await outlet.send(messages)
-            closed = outlet.channel.closing
-            await asyncio.wait({sent.answered, closed}, timeout=CONFIRM_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         except LOST:
-            return [_Result.LOST] * len(messages)
-        unanswered = _Result.TAKEN if sent.answered.done() else await self._blame(closed)
-        closed.cancel()  # an observer of our own
+            return [_Result.UNKNOWN] * len(messages)
+        except asyncio.CancelledError:
+            if told_to_end():
+                raise
+            return [_Result.UNKNOWN] * len(messages)
+        closed, ended = outlet.channel.closing, asyncio.FIRST_COMPLETED
+        try:
+            await asyncio.wait({sent.answered, closed}, timeout=CONFIRM_TIMEOUT, return_when=ended)
+            unanswered = _Result.TAKEN if sent.answered.done() else await self._blame(closed)
+        finally:
+            closed.cancel()  # an observer of our own
         return [result or unanswered for result in sent.results]
 
     async def _blame(self, closed: asyncio.Future[None]) -> _Result:
@@ -136,7 +142,7 @@ class Publisher:
             refused = not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
         else:
             refused = await self._is_up()
-        return _Result.REFUSED if refused else _Result.LOST
+        return _Result.REFUSED if refused else _Result.UNKNOWN
 
     async def _is_up(self) -> bool:
         """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
@@ -145,6 +151,10 @@ class Publisher:
                 channel = await self._outbound.open_channel()
                 await channel.close()
         except LOST:
+            return False
+        except asyncio.CancelledError:
+            if told_to_end():
+                raise
             return False
         return True
 
@@ -187,7 +197,9 @@ class Sent:
 
     def give_back(self, message_id: str | None) -> bool:
         """Whether one of the messages has this id, and is returned; its ack comes after."""
-        found = (index for index, own in enumerate(self._ids) if own == message_id and index not in self._returned)
+        found = (
+            index for index, own in enumerate(self._ids) if (own or None) == message_id and index not in self._returned
+        )
         index = next(found, None)
         if index is None:
             return False
@@ -263,10 +275,10 @@ class Outlet:
 def _written(channel: Channel, messages: Sequence[Message]) -> Iterator[bytes]:
     """The frames of the messages, in pieces of about ``WRITE_SIZE`` bytes."""
     pieces: list[bytes] = []
-    size = 0
+    size, limit = 0, channel.max_content_size
     for message in messages:
         pieces.append(frames.publish(channel.number, message.exchange, message.routing_key, message.mandatory))
-        pieces += frames.content(channel.number, message.properties, message.body, channel.max_content_size)
+        pieces += frames.content(channel.number, message.properties, message.body, limit if limit > 0 else WRITE_SIZE)
         size += len(message.body)
         if size >= WRITE_SIZE:
             yield b"".join(pieces)
