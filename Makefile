@@ -25,7 +25,7 @@ test: setup ## Run the tests; ARGS="..." goes to pytest
 test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
 	@$(SERVERS) && $(RUN) pytest -m "" $(ARGS)
 
-bench: setup ## Measure the service beside others; ARGS="--messages 10000", "--profile", "--help"
+bench: setup ## Measure the service beside others; ARGS="--seconds 5", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)
 
 check: setup ## Check style, types, imports, dependencies and migrations

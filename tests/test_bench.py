@@ -4,17 +4,22 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import aiormq
+import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
+from bench import requests, targets
+from bench.builds import BUILDS
 from bench.programs import PROGRAMS
-from tests import harness
+from bench.rounds import Result
+from bench.stopwatch import Measure
+from bench.targets import TARGETS
+from tests import forked, harness
 
 
 async def started(postgres_url: str, rabbitmq_url: str, *options: str) -> asyncio.subprocess.Process:
@@ -27,39 +32,66 @@ async def started(postgres_url: str, rabbitmq_url: str, *options: str) -> asynci
     )
 
 
-async def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
+def measured(postgres_url: str, rabbitmq_url: str, *options: str) -> tuple[str, str]:
+    """What a short run prints."""
+    short = ("--seconds", "0.1", "--rounds", "1")
+    ended = forked.run("bench", *short, *options, DATABASE_URL=postgres_url, RABBITMQ_URL=rabbitmq_url)
+    assert ended.code == 0, ended.err
+    return ended.out, ended.err
+
+
+@pytest.mark.slow
+def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
     output = tmp_path / "results/latest.json"
-    options = ("--messages", "200", "--rounds", "1", "--output", str(output))
-    process = await started(postgres_url, rabbitmq_url, *options)
-    async with asyncio.timeout(2 * harness.DEADLINE):
-        out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
+    out, err = measured(postgres_url, rabbitmq_url, "--output", str(output))
     results = json.loads(output.read_text())
     names = {program.name for program in PROGRAMS}
     assert results.keys() == names | {"machine", "run"}
     assert results["machine"]["python"]
-    skipped = {"node"} if "node: skipped" in err.decode() else set()
-    assert not skipped or not shutil.which("node") or "npm ci failed" in err.decode()
+    skipped = {name for name in BUILDS if f"{name}: skipped" in err}
     for name in names - skipped:
         assert results[name]["per_second"] > 0
         assert results[name]["cpu_us"] > 0
-        assert name in out.decode()
+        assert name in out
     assert [results[name] for name in skipped] == [None] * len(skipped)
+    compared = {(ratio["of"], ratio["beside"]) for ratio in results["run"]["ratios"]}
+    assert compared == {(each.of, each.beside) for each in TARGETS if each.beside not in skipped}
 
 
+def test_a_load_and_a_call_are_measured(postgres_url: str, rabbitmq_url: str) -> None:
+    programs = ("mixed", "get_50")
+    out, _ = measured(postgres_url, rabbitmq_url, *(f"--only={name}" for name in programs))
+    assert [name for name in programs if f"\n{name} " not in out] == []
+
+
+def test_a_program_that_counts_what_it_did_not_serve_is_found_out() -> None:
+    assert requests.mixed(100).left_by(0) == (len(requests.QUERIES), 0)
+    queries, keys = requests.duplicates(5000).left_by(requests.FIRST_TIMES + 3000)
+    assert (queries, keys) == (requests.FIRST_TIMES, requests.FIRST_TIMES)
+
+
+@pytest.mark.parametrize(("figure", "reached"), [(1100.0, True), (1000.0, False)])
+def test_the_median_of_the_rounds_is_held_against_the_target(figure: float, reached: bool) -> None:  # noqa: FBT001
+    ours = Result(tuple(Measure(int(times * figure), 1, 1) for times in (1, 1, 5)))
+    theirs = Result((Measure(100, 1, 1),) * 3)
+    (ratio,) = targets.ratios({"service": ours, "tutorial": theirs})
+    assert (ratio.median, ratio.reached) == (figure / 100, reached)
+
+
+@pytest.mark.slow
 async def test_what_is_stopped_while_it_loads_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
-    await _stop(postgres_url, rabbitmq_url, 100_000, lambda name: f"{name}.writes.0", signal.SIGINT)
+    await _stop(postgres_url, rabbitmq_url, 100, lambda name: f"{name}.writes.0", signal.SIGINT)
 
 
 async def test_what_is_stopped_while_it_measures_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
-    await _stop(postgres_url, rabbitmq_url, 2000, lambda name: f"{name}.seen", signal.SIGTERM)
+    await _stop(postgres_url, rabbitmq_url, 0.5, lambda name: f"{name}.seen", signal.SIGTERM)
 
 
 async def _stop(
-    postgres_url: str, rabbitmq_url: str, messages: int, queue: Callable[[str], str], number: signal.Signals
+    postgres_url: str, rabbitmq_url: str, seconds: float, queue: Callable[[str], str], number: signal.Signals
 ) -> None:
     """Start it, wait for the first message in the queue, end it by the signal, which may come twice."""
-    process = await started(postgres_url, rabbitmq_url, "--messages", str(messages), "--only", "service")
+    process = await started(postgres_url, rabbitmq_url, "--seconds", str(seconds), "--only", "service")
     name = await _said(process, r"database and queues: (bench_\w+)")
     first = queue(f"{name}_1")
     await harness.eventually(lambda: _depth(rabbitmq_url, first), "there is a message")
