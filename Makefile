@@ -8,7 +8,7 @@ SERVERS := urls=$$($(RUN) python -m dev.servers up) && set -a && eval "$$urls" &
 export m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all bench bench-all check up down db-upgrade db-downgrade db-migrate-new format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
 
 bench: setup ## Measure the service beside others; ARGS="--seconds 5", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)
+
+bench-all: setup ## Measure everything, in less than half an hour; ARGS="--rows 10000000" goes to the long part
+	@$(SERVERS) && $(RUN) python -m bench && $(RUN) python -m bench.long $(ARGS)
 
 check: setup ## Check style, types, imports, dependencies and migrations
 	$(RUN) ruff check

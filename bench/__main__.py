@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
 import config
 from bench import builds, environment, interrupts, machine, report, rounds, stage
@@ -41,7 +40,7 @@ def main(
             if profile:
                 _profile(chosen[0] if only else _chosen(["service"])[0], found, seconds)
                 return
-            results = uvloop.run(_measure(chosen, found, seconds, number))
+            results = interrupts.run(_measure(chosen, found, seconds, number))
             out.print(report.programs(results), "", report.ratios(results))
             if not only:
                 _write(output, results, found, seconds)
@@ -61,16 +60,11 @@ def _chosen(only: list[str]) -> list[Program]:
 
 
 async def _measure(chosen: list[Program], found: Servers, seconds: float, number: int) -> dict[str, Result]:
-    interrupts.cancel()
     runnable = [program for program in chosen if await _built(program)]
     with progress(len(runnable) * number) as step:
-
-        def tell(number: int, program: Program, taken: Measure | None) -> None:
-            figures = f"{taken.per_second:>8,.0f}/s {taken.cpu_us:>6,.0f} µs CPU" if taken else None
-            step(f"round {number}: {program.name}", figures)
-
         async with stage.opened(found.rabbitmq_url, found.database_url) as opened:
-            return await rounds.measure(runnable, opened, found, seconds, number, tell)
+            runs = [rounds.Run(program.name, program, opened, found) for program in runnable]
+            return await rounds.measure(runs, seconds, number, rounds.telling(step))
 
 
 async def _built(program: Program) -> bool:
@@ -84,7 +78,6 @@ async def _built(program: Program) -> bool:
 
 def _profile(program: Program, found: Servers, seconds: float) -> None:
     async def run(dump: Path) -> Measure:
-        interrupts.cancel()
         async with stage.opened(found.rabbitmq_url, found.database_url) as opened:
             messages = int(program.rate * seconds)
             return await program.measure(opened, found, seconds, messages, dump)
@@ -92,7 +85,7 @@ def _profile(program: Program, found: Servers, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder) / "profile"
         with err.status(f"profiling {program.name} for {seconds:g} seconds"):
-            taken = uvloop.run(run(dump))
+            taken = interrupts.run(run(dump))
         if not dump.exists():
             raise Failed(f"{program.name} is not the service: there is no profile of it")
         profile = Profile(dump, taken.messages)
@@ -101,11 +94,13 @@ def _profile(program: Program, found: Servers, seconds: float) -> None:
 
 
 def _write(output: Path, results: dict[str, Result], found: Servers, seconds: float) -> None:
-    settings = config.load()
+    settings, described = config.load(), interrupts.run(machine.described(found))
     service = {"batch_size": settings.batch_size, "prefetch": settings.prefetch}
-    document = report.document(results, uvloop.run(machine.described(found)), service, seconds)
+    document = report.document(results, described, service, seconds)
+    tables = (report.programs(results), report.ratios(results))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document, indent=2) + "\n")
+    output.with_suffix(".md").write_text(report.markdown("make bench", described, tables))
     err.print(f"written to {output}")
 
 

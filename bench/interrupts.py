@@ -2,6 +2,10 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import uvloop
 
 from bench.screen import err
 
@@ -14,8 +18,19 @@ def end() -> None:
         signal.signal(number, _raise)
 
 
-def cancel() -> None:
-    """While the loop runs, the first signal cancels the running task instead."""
+def run[T](main: Coroutine[Any, Any, T]) -> T:
+    """What it returns; while it runs, the first signal cancels it instead."""
+
+    async def cancellable() -> T:
+        _cancel()
+        return await main
+
+    found = uvloop.run(cancellable())
+    end()  # the loop has taken its handlers away with it; after an error, what cleans up ignores signals
+    return found
+
+
+def _cancel() -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:

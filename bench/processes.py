@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ LAST_WORDS = 2000  # characters of a failed program's stderr
 
 
 @asynccontextmanager
-async def started(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(*command: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process that is killed if it has not ended by itself."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
+        env=os.environ | environment,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -67,20 +67,21 @@ async def _run(command: tuple[str, ...], stage: Stage, scene: Scene, job: Job) -
             measure = await _called(process, scene, job)
         else:
             await stage.load(scene)
-            measure = await _told(process, job)
+            measure = await told(process, job)
     await stage.check(scene, job.skipped + measure.messages)
     return measure
 
 
 async def _called(process: asyncio.subprocess.Process, scene: Scene, job: Job) -> Measure:
     async with callers.calling(job.rabbitmq_url, scene) as waits:
-        measure = await _told(process, job)
+        measure = await told(process, job)
         await callers.reach(waits, job.skipped + measure.messages)
     p50, p99 = callers.percentiles(waits[job.skipped :])  # the first ones waited for the start
     return replace(measure, p50_ms=p50, p99_ms=p99)
 
 
-async def _told(process: asyncio.subprocess.Process, job: Job) -> Measure:
+async def told(process: asyncio.subprocess.Process, job: Job) -> Measure:
+    """What the program measured. Raises Failed."""
     try:
         async with asyncio.timeout(PATIENCE + job.seconds):
             return await processes.told(process, job)

@@ -1,10 +1,13 @@
 """The results as tables and as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
+from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from bench import targets
@@ -17,7 +20,7 @@ COMPARED = ("tutorial", "node", "go")  # with those that store rows as the servi
 
 def programs(results: Mapping[str, Result]) -> Table:
     """A line a program, and how many times another's messages a second it served."""
-    drawn = _table("program", "messages/s", "CPU µs", "p50 ms", "p99 ms", *(f"× {other}" for other in COMPARED))
+    drawn = columns("program", "messages/s", "CPU µs", "p50 ms", "p99 ms", *(f"× {other}" for other in COMPARED))
     for name, result in results.items():
         waits = [f"{waited:,.2f}" if waited else "" for waited in map(result.waits.get, ("p50_ms", "p99_ms"))]
         compared = [_times(result, results.get(other)) if _stores(name) else "" for other in COMPARED]
@@ -27,21 +30,35 @@ def programs(results: Mapping[str, Result]) -> Table:
 
 def ratios(results: Mapping[str, Result]) -> Table:
     """A line a target, with the ratio of each round behind the median that counts."""
-    drawn = _table("what is measured", "beside", "target", "measured", "reached", "rounds")
+    drawn = columns("what is measured", "beside", "target", "measured", "reached", "rounds")
     for ratio in targets.ratios(results):
         target = ratio.target
-        each = "  ".join(map(_short, ratio.rounds))
-        said = "[green]yes[/]" if ratio.reached else "[red]no[/]"
-        drawn.add_row(target.about, target.beside, target.bound(), _short(ratio.median), said, each)
+        figures = (short(ratio.median), verdict(reached=ratio.reached), "  ".join(map(short, ratio.rounds)))
+        drawn.add_row(target.about, target.beside, target.bound(), *figures)
     return drawn
 
 
-def _table(first: str, *others: str) -> Table:
+def columns(first: str, *others: str) -> Table:
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     drawn.add_column(first, no_wrap=True)
     for title in others:
         drawn.add_column(title, justify="right", no_wrap=True)
     return drawn
+
+
+def markdown(title: str, machine: Mapping[str, Any], tables: Iterable[Table]) -> str:
+    """The tables as a page has them, under what they hold for."""
+    said = Console(file=StringIO(), width=200, record=True)
+    for table in tables:
+        table.box, table.pad_edge, table.padding = box.MARKDOWN, True, (0, 1)
+        said.print(table)
+    known = ", ".join(f"{name} {version}" for name, version in machine.items() if version)
+    rows = (line.rstrip() for line in said.export_text().splitlines())
+    return f"**{title}**, {datetime.now(UTC):%Y-%m-%d}, on: {known}.\n\n" + "\n".join(rows).strip() + "\n"
+
+
+def verdict(*, reached: bool) -> str:
+    return "[green]yes[/]" if reached else "[red]no[/]"
 
 
 def _stores(name: str) -> bool:
@@ -50,10 +67,10 @@ def _stores(name: str) -> bool:
 
 
 def _times(result: Result, other: Result | None) -> str:
-    return _short(result.per_second / other.per_second) if other else "-"
+    return short(result.per_second / other.per_second) if other else "-"
 
 
-def _short(ratio: float) -> str:
+def short(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"  # noqa: PLR2004 - as many digits as the noise leaves
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.program import Program, Servers
+from bench.screen import Step
 from bench.stage import Stage
 from bench.stopwatch import Measure
 
@@ -36,24 +37,42 @@ class Result:
         }
 
 
-type Told = Callable[[int, Program, Measure | None], None]
-"""Called as a program begins in a round, and with its measure as it ends."""
+@dataclass(frozen=True)
+class Run:
+    """A program on the stage where it is measured; ``name`` tells runs of one program apart."""
+
+    name: str
+    program: Program
+    stage: Stage
+    servers: Servers
 
 
-async def measure(
-    programs: Sequence[Program], stage: Stage, servers: Servers, seconds: float, rounds: int, tell: Told
-) -> dict[str, Result]:
-    """The results by the programs' names, each program run for so long in each round. Raises Failed."""
-    measured: dict[str, list[Measure]] = {program.name: [] for program in programs}
+type Told = Callable[[int, Run, Measure | None], None]
+"""Called as a run begins in a round, and with its measure as it ends."""
+
+
+async def measure(runs: Sequence[Run], seconds: float, rounds: int, tell: Told) -> dict[str, Result]:
+    """The results by name, each program run for so long in each round. Raises Failed."""
+    measured: dict[str, list[Measure]] = {run.name: [] for run in runs}
     for number in range(rounds):
-        first = number * len(programs) // rounds  # nobody always follows the same one
-        for program in (*programs[first:], *programs[:first]):
-            tell(number + 1, program, None)
-            messages = _ample(program, measured[program.name], seconds)
-            taken = await program.measure(stage, servers, seconds, messages)
-            measured[program.name].append(taken)
-            tell(number + 1, program, taken)
+        first = number * len(runs) // rounds  # nobody always follows the same one
+        for run in (*runs[first:], *runs[:first]):
+            tell(number + 1, run, None)
+            messages = _ample(run.program, measured[run.name], seconds)
+            taken = await run.program.measure(run.stage, run.servers, seconds, messages)
+            measured[run.name].append(taken)
+            tell(number + 1, run, taken)
     return {name: Result(tuple(taken)) for name, taken in measured.items()}
+
+
+def telling(step: Step) -> Told:
+    """What tells a person."""
+
+    def tell(number: int, run: Run, taken: Measure | None) -> None:
+        figures = f"{taken.per_second:>8,.0f}/s {taken.cpu_us:>6,.0f} µs CPU" if taken else None
+        step(f"round {number}: {run.name}", figures)
+
+    return tell
 
 
 def _ample(program: Program, before: Sequence[Measure], seconds: float) -> int:

@@ -13,8 +13,9 @@ import aiormq
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from bench import requests, targets
+from bench import page, requests, targets
 from bench.builds import BUILDS
+from bench.long import growth
 from bench.programs import PROGRAMS
 from bench.rounds import Result
 from bench.stopwatch import Measure
@@ -32,15 +33,16 @@ async def started(postgres_url: str, rabbitmq_url: str, *options: str) -> asynci
     )
 
 
-def measured(postgres_url: str, rabbitmq_url: str, *options: str) -> tuple[str, str]:
+def measured(postgres_url: str, rabbitmq_url: str, *options: str, module: str = "bench") -> tuple[str, str]:
     """What a short run prints."""
     short = ("--seconds", "0.1", "--rounds", "1")
-    ended = forked.run("bench", *short, *options, DATABASE_URL=postgres_url, RABBITMQ_URL=rabbitmq_url)
+    ended = forked.run(module, *short, *options, DATABASE_URL=postgres_url, RABBITMQ_URL=rabbitmq_url)
     assert ended.code == 0, ended.err
     return ended.out, ended.err
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
     output = tmp_path / "results/latest.json"
     out, err = measured(postgres_url, rabbitmq_url, "--output", str(output))
@@ -56,6 +58,21 @@ def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url:
     assert [results[name] for name in skipped] == [None] * len(skipped)
     compared = {(ratio["of"], ratio["beside"]) for ratio in results["run"]["ratios"]}
     assert compared == {(each.of, each.beside) for each in TARGETS if each.beside not in skipped}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_takes_its_time_is_measured(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
+    sizes = ("--rows", "1000", "--rows", "2000", "--queued", "2000")
+    out, err = measured(postgres_url, rabbitmq_url, *sizes, "--output", str(tmp_path), module="bench.long")
+    found = json.loads((tmp_path / "long.json").read_text())
+    assert found["latency"]["p99_ms"] > 0
+    assert found["idle"]["memory"] > 0
+    assert found["busy"]["queued"] == 2000
+    assert [kind["kind"] for kind in found["growth"]] == [*growth.KINDS]
+    assert [each["partitions"] for each in found["partitions"]] == ([] if "partitions: skipped" in err else [1, 2, 4])
+    assert (tmp_path / "growth.svg").read_text().startswith("<svg")
+    assert "first pages" in out
 
 
 def test_a_load_and_a_call_are_measured(postgres_url: str, rabbitmq_url: str) -> None:
@@ -81,6 +98,13 @@ def test_the_median_of_the_rounds_is_held_against_the_target(figure: float, reac
 @pytest.mark.slow
 async def test_what_is_stopped_while_it_loads_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
     await _stop(postgres_url, rabbitmq_url, 100, lambda name: f"{name}.writes.0", signal.SIGINT)
+
+
+def test_a_page_is_filled_between_its_marks() -> None:
+    old = page.PAGE.read_text()
+    new = page.filled(old, "| a | b |\n")
+    assert "| a | b |\n<!-- figures: end -->" in new
+    assert page.filled(new, "again\n") == page.filled(old, "again\n")
 
 
 async def test_what_is_stopped_while_it_measures_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
