@@ -75,7 +75,8 @@ def mixed(number: int) -> Workload:
 
 
 def updates(number: int, queries: Sequence[uuid.UUID]) -> Workload:
-    return Workload(partial(_updates, WARM_UP + number, queries))
+    """Each changes something, also where earlier ones have changed the same queries: what changes nothing is cheap."""
+    return Workload(partial(_updates, WARM_UP + number, queries, uuid.uuid4().hex))
 
 
 def gets(queries: Sequence[uuid.UUID] = QUERIES) -> Workload:
@@ -98,10 +99,10 @@ def _duplicates(number: int) -> Iterator[Request]:
     return itertools.islice(itertools.cycle(_creates(FIRST_TIMES)), FIRST_TIMES + number)
 
 
-def _updates(number: int, queries: Iterable[uuid.UUID]) -> Iterator[Request]:
+def _updates(number: int, queries: Iterable[uuid.UUID], value: str) -> Iterator[Request]:
     chance = random.Random(4)
     for index, query in zip(range(number), itertools.cycle(queries), strict=False):
-        yield _request(UPDATE, str(_id(chance)), {"id": str(query), "metadata": {"k": -index}})
+        yield _request(UPDATE, str(_id(chance)), {"id": str(query), "metadata": {value: index}})
 
 
 def _mixed(number: int) -> Iterator[Request]:
