@@ -7,8 +7,11 @@ SERVERS := urls=$$($(RUN) python -m dev.servers up) && set -a && eval "$$urls" &
 # By way of the environment, so that no quote in it ends the command.
 export m
 
+# Whatever the machine says: to compile all libraries anew in every program makes its start three times as dear.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-all check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,11 +22,14 @@ setup: ## Install uv where it is missing, and all packages into .venv
 demo: setup ## Show the service at work, on servers that are found or started
 	@$(SERVERS) && $(RUN) main.py demo
 
-test: setup ## Run the tests; ARGS="..." goes to pytest
-	@$(SERVERS) && $(RUN) pytest $(ARGS)
+test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
+	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
 	@$(SERVERS) && $(RUN) pytest -m "" $(ARGS)
+
+mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
+	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)
 
 bench: setup ## Measure the service beside others; ARGS="--seconds 5", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)

@@ -22,7 +22,7 @@ async def _node() -> str | None:
         return "node and npm are not both here"
     if (_NODE / "node_modules/.package-lock.json").exists():
         return None
-    return await _made(_NODE, npm, "ci")
+    return await _made(_NODE, npm, "ci", "--prefer-offline", "--no-audit", "--no-fund")
 
 
 async def _go() -> str | None:

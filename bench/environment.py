@@ -1,18 +1,18 @@
 """The servers, and a database of our own on one of them."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
+from alembic import command
 from sqlalchemy import make_url
 
 from bench import interrupts
-from bench.processes import ROOT
 from bench.program import Servers
 from bench.screen import err
 from dev import database, servers
+from src.operate import revision
 
 
 @contextmanager
@@ -29,5 +29,5 @@ def found() -> Iterator[Servers]:
 
 
 def migrate(database_url: str) -> None:
-    command, environment = [sys.executable, "main.py", "migrate"], os.environ | {"DATABASE_URL": database_url}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603
+    with mock.patch.dict(os.environ, DATABASE_URL=database_url):
+        command.upgrade(revision.config(), "head")

@@ -140,7 +140,8 @@ class Rows:
         connection = await self._session.connection()
         for update in consequences.updates:
             await connection.execute(update, {"row_id": row.id, "moment": now()})
-        await self._session.delete(row)
+        self._session.expunge(row)
+        self.writes.remove(row)
         await self._session.flush()
         del self._by_id[type(row), row.id]
         for model in consequences.models:

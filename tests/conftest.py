@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase
 
 import config
-from dev import servers
+from dev import rabbitmq, servers
 from src.client import Client
 from src.service import Service
 from tests import harness
@@ -33,9 +33,12 @@ hypothesis.settings.load_profile(PROFILE)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed here, to print it; and leave time to shrink, to which Hypothesis sets a limit itself."""
+    """Draw the seed here, to print it, and in the environment, for pytest-xdist's workers.
+
+    Leave time to shrink, to which Hypothesis sets a limit itself.
+    """
     if PROFILE == "fresh" and config.option.hypothesis_seed is None:
-        config.option.hypothesis_seed = str(random.getrandbits(32))
+        config.option.hypothesis_seed = os.environ.setdefault("HYPOTHESIS_SEED", str(random.getrandbits(32)))
     if PROFILE != "gate" and config.option.timeout is None:
         config.option.timeout = 1200
 
@@ -69,6 +72,16 @@ def postgres_url(found: tuple[str, str]) -> str:
 @pytest.fixture(scope="session")
 def rabbitmq_url(found: tuple[str, str]) -> str:
     return found[1]
+
+
+@pytest.fixture(scope="session")
+def private_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.RabbitServer]:
+    """A RabbitMQ that may be broken, and that spreads requests over partitions."""
+    if rabbitmq.scripts() is None:
+        pytest.skip("this system has no rabbitmq-server of its own")
+    plugins = ("rabbitmq_consistent_hash_exchange",)
+    with rabbitmq.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from src import keys
 from src.base import Base
@@ -24,22 +25,28 @@ NUMBERS = [
     *("#9007199254740993", "#123456789012345678901234567890", "#1e100", "#1e300", "#-1e308", "#1e400"),
 ]
 
-ids = st.sampled_from([IDS[0], IDS[0], IDS[0], IDS[1], IDS[1], IDS[1], IDS[2]])
-names = st.sampled_from(["ada", "ada", "bob", "eve"])
-numbers = st.sampled_from(["#1e16", "#-0.0", *NUMBERS])
+ids = st.sampled_from([*IDS[:2] * 3, IDS[2]])
+new_ids = st.sampled_from([*IDS, IDS[2]])
+names = st.sampled_from(["ada", "bob", "eve"])
+versions = st.sampled_from([None, None, None, "#1", "#1", "#2"])
+numbers = st.sampled_from([*["#1", "#1e16", "#-0.0"] * 5, *NUMBERS])
 scalars = st.one_of(numbers, st.none(), st.booleans(), names)
-values = st.one_of(
-    numbers, numbers, scalars, st.lists(scalars, max_size=2), st.dictionaries(names, scalars, max_size=2)
-)
-objects = st.dictionaries(st.sampled_from(["a", "b"]), values, max_size=2)
+nested = st.one_of(scalars, st.lists(scalars, max_size=2), st.dictionaries(names, scalars, max_size=2))
+few = st.sampled_from(["#1e16", "#-0.0", "#1"]).map(lambda number: {"a": number})
+objects = st.one_of(few, few, st.dictionaries(st.sampled_from(["a", "b"]), nested, max_size=2))
 moments = st.sampled_from(["2026-01-01T00:00:00Z", "1999-12-31T23:59:59.999999+02:00"])
 
 
+def documents(schema: type[BaseModel], row: st.SearchStrategy[str] = ids) -> st.SearchStrategy[Body]:
+    """What fits a schema; an id in it is always given."""
+    document = schema.model_json_schema()
+    derived = _Reader(document.get("$defs", {})).fields(document)
+    return st.builds(lambda body, row: body | {"id": row}, derived, row) if "id" in document["properties"] else derived
+
+
 def bodies(operation: Operation) -> st.SearchStrategy[Body]:
-    """Bodies of one operation's requests, each of which names the row that it is about."""
-    schema = operation.request.model_json_schema()
-    derived = _Reader(schema.get("$defs", {})).fields(schema)
-    return st.builds(lambda body, row: body | {"id": row}, derived, ids) if "id" in schema["properties"] else derived
+    """Bodies of one operation's requests; what is created is often new."""
+    return documents(operation.request, new_ids if operation.name == "create" else ids)
 
 
 def furnishing(creates: Iterable[Operation]) -> st.SearchStrategy[list[tuple[str, Body]]]:
@@ -64,11 +71,14 @@ def with_parents(family: Iterable[Entity], entities: Iterable[Entity]) -> list[E
 
 
 def _row(operation: Operation, number: int) -> st.SearchStrategy[Body]:
+    """What makes a row; it refers to the first one of its own kind where it is the second."""
     model = operation.entity.model
     own: Body = {name: ("ada", "bob")[number] for unique in keys.uniques(model) for name in unique}
-    parents = {name: st.sampled_from(IDS[:2]) for name in keys.parents(model)}
-    given = st.builds(lambda body, links: body | links | own, bodies(operation), st.fixed_dictionaries(parents))
-    return given.map(lambda body: body | {"id": IDS[number]})
+    earlier = st.just(IDS[0] if number else None)
+    either = st.sampled_from(IDS[:2])
+    links = {name: earlier if parent is model else either for name, parent in keys.parents(model).items()}
+    linked = st.fixed_dictionaries(links)
+    return st.builds(lambda body, to: body | to | own | {"id": IDS[number]}, bodies(operation), linked)
 
 
 def _parents_first(entities: Iterable[Entity]) -> list[Entity]:
@@ -90,6 +100,7 @@ class _Reader:
     def fields(self, schema: _Schema) -> st.SearchStrategy[Body]:
         """Objects that have what is required, and some of what is not."""
         properties = {name: self.value(field) for name, field in schema["properties"].items()}
+        properties |= {"version": versions} if "version" in properties else {}
         needed = set(schema.get("required", ()))
         required = {name: value for name, value in properties.items() if name in needed}
         optional = {name: value for name, value in properties.items() if name not in needed}

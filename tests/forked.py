@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tests import crash
+from tests.faults import crash
 
 ROOT = Path(__file__).parent.parent
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "alembic.command", "alembic.config", "main", "src.service", "tests.forked"])
+FORKS.set_forkserver_preload(["__main__", "alembic.config", "bench.report", "bench.rounds", "main", "tests.forked"])
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import os
-import signal
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aio_pika
 import asyncpg
@@ -23,10 +21,11 @@ from src.client import Client
 from src.entity import Entity
 from src.service import Service
 from src.work import inbox
-from tests import forked
+from tests import forked, started
+from tests.started import Started
 
 ROOT = Path(__file__).parent.parent
-DEADLINE = 60  # seconds after which what has not happened will not happen
+DEADLINE = started.DEADLINE
 
 
 def names(settings: config.Settings) -> wire.Names:
@@ -168,66 +167,12 @@ def environment(settings: config.Settings, **more: str) -> dict[str, str]:
     return os.environ | secret | more
 
 
-class Process:
+class Process(Started):
     """``main.py serve`` in a process of its own; with a ``point`` it kills itself there."""
 
     def __init__(self, settings: config.Settings, point: str | None = None, **more: str) -> None:
-        self.log: list[str] = []
-        self._environment = environment(settings, **more)
-        self._point = point
-        self._line = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        self._child = await asyncio.to_thread(self._start)
-        self._stderr = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(self._stderr)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._child.stderr)
-        self._reading = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.running:
-            self.kill()
-        await self.wait()
-
-    @property
-    def running(self) -> bool:
-        return self._child.returncode is None
-
-    async def says(self, text: str, times: int = 1) -> None:
-        """Wait until so many lines of its log hold the text."""
-        async with asyncio.timeout(DEADLINE), self._line:
-            await self._line.wait_for(lambda: self._said(text) >= times or self._stderr.at_eof())
-        if self._said(text) < times:
-            raise AssertionError(f"ended without saying {text!r}:\n" + "".join(self.log[-20:]))
+        super().__init__(("main.py", "serve"), environment(settings, **more), point)
 
     async def consuming(self) -> None:
         """Wait until it consumes writes."""
         await self.says("writes.0: consuming")
-
-    def signal(self, number: signal.Signals) -> None:
-        self._child.send_signal(number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-
-    async def wait(self) -> int | None:
-        """Its exit code, when it has ended."""
-        async with asyncio.timeout(DEADLINE):
-            code = await asyncio.to_thread(self._child.wait)
-            await self._reading
-        return code
-
-    def _start(self) -> forked.Child | subprocess.Popen[bytes]:
-        return forked.Child(("main.py", "serve"), self._environment, self._point)
-
-    def _said(self, text: str) -> int:
-        return sum(text in line for line in self.log)
-
-    async def _read(self) -> None:
-        async for line in self._stderr:
-            async with self._line:
-                self.log.append(line.decode())
-                self._line.notify_all()
-        async with self._line:
-            self._line.notify_all()

@@ -1,7 +1,6 @@
-"""Entities that are there for the tests, and commands whose request is a small program.
+"""Commands whose request is a small program about folders, papers and stickers.
 
-Folders hold papers (CASCADE) and folders (CASCADE); papers answer papers (SET NULL); stickers are on papers and in
-folders (SET NULL). A program's steps are what an ordinary handler does, one after the other, through ``crud``.
+A program's steps are what an ordinary handler does, one after the other, through ``crud``.
 """
 
 import contextlib
@@ -10,124 +9,18 @@ from typing import Annotated, Any, Literal, Union, cast
 from uuid import UUID
 
 from pydantic import Field, create_model
-from sqlalchemy import ForeignKey, MetaData, exc, text
+from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from src import base, crud, keys, operations
-from src.base import JSON, UNCHANGED, Change, Record, Schema
+from src import crud, keys, operations
+from src.base import Change, Record, Schema
 from src.entity import Entity
 from src.errors import IllegalTransition
+from tests import folders
+from tests.folders import Folder, Noted, folder
 
-
-class OfPrograms(Record):
-    """Tables that no migration knows."""
-
-    __abstract__ = True
-    metadata = MetaData(naming_convention=base.NAMING)
-
-    text: Mapped[str | None]
-    meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
-
-
-class Folder(OfPrograms):
-    __tablename__ = "folders"
-
-    name: Mapped[str] = mapped_column(unique=True)
-    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
-
-    parent: Mapped["Folder | None"] = relationship(lazy="raise", remote_side="Folder.id")
-
-
-class Paper(OfPrograms):
-    __tablename__ = "papers"
-
-    folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
-    code: Mapped[str | None] = mapped_column(unique=True)
-    answers_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
-
-    folder: Mapped[Folder] = relationship(lazy="raise")
-    answers: Mapped["Paper | None"] = relationship(lazy="raise", remote_side="Paper.id")
-
-
-class Sticker(OfPrograms):
-    __tablename__ = "stickers"
-
-    paper_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
-    folder_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="SET NULL"), index=True)
-
-    paper: Mapped[Paper | None] = relationship(lazy="raise")
-    folder: Mapped[Folder | None] = relationship(lazy="raise")
-
-
-class Noted(Schema):
-    text: str | None = UNCHANGED
-    meta: JSON = UNCHANGED
-
-
-class CreateFolder(Schema):
-    name: str
-    parent_id: UUID | None = None
-    text: str | None = None
-    meta: JSON = Field(default_factory=dict)
-
-
-class UpdateFolder(Noted):
-    name: str = UNCHANGED
-    parent_id: UUID | None = UNCHANGED
-
-
-class ReadFolder(base.Row):
-    name: str
-    parent_id: UUID | None
-    text: str | None
-    meta: JSON
-
-
-class CreatePaper(Schema):
-    folder_id: UUID
-    code: str | None = None
-    answers_id: UUID | None = None
-    text: str | None = None
-    meta: JSON = Field(default_factory=dict)
-
-
-class UpdatePaper(Noted):
-    folder_id: UUID = UNCHANGED
-    code: str | None = UNCHANGED
-    answers_id: UUID | None = UNCHANGED
-
-
-class ReadPaper(base.Row):
-    folder_id: UUID
-    code: str | None
-    answers_id: UUID | None
-    text: str | None
-    meta: JSON
-
-
-class CreateSticker(Schema):
-    paper_id: UUID | None = None
-    folder_id: UUID | None = None
-    text: str | None = None
-
-
-class UpdateSticker(Noted):
-    paper_id: UUID | None = UNCHANGED
-    folder_id: UUID | None = UNCHANGED
-
-
-class ReadSticker(base.Row):
-    paper_id: UUID | None
-    folder_id: UUID | None
-    text: str | None
-    meta: JSON
-
-
-folder = Entity(Folder, create=CreateFolder, update=UpdateFolder, read=ReadFolder)
-paper = Entity(Paper, create=CreatePaper, update=UpdatePaper, read=ReadPaper)
-sticker = Entity(Sticker, create=CreateSticker, update=UpdateSticker, read=ReadSticker)
-ENTITIES = (folder, paper, sticker)
+ENTITIES = folders.ENTITIES
+"""With the commands below."""
 
 
 class Run:
@@ -241,13 +134,14 @@ def _schema(*bases: type[Schema], **fields: Any) -> type[Schema]:
     return cast("type[Schema]", create_model("Step", __base__=bases, **fields))
 
 
-DOES: dict[str, tuple[Do, Entity]] = {"refuse": (refuse, folder), "swallow": (swallow, folder), "risk": (risk, folder)}
-_STEPS = [_schema(Schema, do=(Literal[name], ...)) for name in DOES]
+TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "risk": risk}
+DOES: dict[str, tuple[Do, Entity]] = {name: (does, folder) for name, does in TROUBLE.items()}
+STEPS: dict[str, type[Schema]] = {name: _schema(Schema, do=(Literal[name], ...)) for name in TROUBLE}
 for each in ENTITIES:
     for verb, (does, asks) in _schemas(each).items():
         DOES[f"{verb} {each.name}"] = (does, each)
-        _STEPS.append(_schema(asks, do=(Literal[f"{verb} {each.name}"], ...)))
-Step: Any = Annotated[Union[tuple(_STEPS)], Field(discriminator="do")]  # noqa: UP007 - of a list
+        STEPS[f"{verb} {each.name}"] = _schema(asks, do=(Literal[f"{verb} {each.name}"], ...))
+Step: Any = Annotated[Union[tuple(STEPS.values())], Field(discriminator="do")]  # noqa: UP007 - of a list
 
 
 class Program(Schema):

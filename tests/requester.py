@@ -179,15 +179,27 @@ async def listening(settings: config.Settings, exchange: str) -> AsyncIterator[C
         yield collected
 
 
+@contextlib.asynccontextmanager
+async def taking(settings: config.Settings, queue: str) -> AsyncIterator[Collected]:
+    """What is in this queue, and what comes to it."""
+    async with opened(settings) as channel:
+        yield await _collected(channel, queue)
+
+
 async def collecting(channel: Channel) -> tuple[str, Collected]:
     """A queue of its own, and what comes there."""
-    queue, collected = (await channel.queue_declare(exclusive=True)).queue or "", Collected()
+    queue = (await channel.queue_declare(exclusive=True)).queue or ""
+    return queue, await _collected(channel, queue)
+
+
+async def _collected(channel: Channel, queue: str) -> Collected:
+    collected = Collected()
 
     async def collect(delivery: DeliveredMessage) -> None:
         await collected.put(_message(delivery))
 
     await channel.basic_consume(queue, collect, no_ack=True)
-    return queue, collected
+    return collected
 
 
 async def finished(answers: Sequence[asyncio.Future[Message]]) -> list[Message]:

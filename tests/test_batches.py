@@ -3,9 +3,11 @@
 import asyncio
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
@@ -14,7 +16,7 @@ from src.database import Database
 from src.entity import Entity
 from src.work.requests import Outcome, Request
 from src.work.unit_of_work import UnitOfWork
-from tests import derived, programs, worlds
+from tests import derived, folders, harness, worlds
 from tests.worlds import Sent, World
 
 ONE, TWO, THREE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -45,6 +47,10 @@ def folder(row_id: str, name: str, **more: Any) -> Sent:
     return Sent("folder.create", {"id": row_id, "name": name} | more)
 
 
+def delete_folder(row_id: str) -> Sent:
+    return Sent("folder.delete", {"id": row_id})
+
+
 def paper(row_id: str, folder_id: str, **more: Any) -> Sent:
     return Sent("paper.create", {"id": row_id, "folder_id": folder_id} | more)
 
@@ -72,13 +78,24 @@ def message(row_id: str, chat_id: str, **more: Any) -> Sent:
 def test_what_refers_to_a_row_that_goes_with_its_parent_is_answered_as_the_database_left_it(world: World) -> None:
     before = [folder(ONE, "ada"), folder(TWO, "bob"), paper(ONE, ONE), paper(TWO, TWO, answers_id=ONE)]
     update = Sent("paper.update", {"id": TWO, "text": "new"})
-    *_, answer = ask(world, before, Sent("folder.delete", {"id": ONE}), update)
+    *_, answer = ask(world, before, delete_folder(ONE), update)
     assert answer["body"]["answers_id"] is None
+
+
+def test_a_row_can_be_made_and_deleted_and_made_anew_in_one_batch(world: World) -> None:
+    asked = ask(world, [], folder(ONE, "ada"), delete_folder(ONE), folder(ONE, "ada", text="new"), delete_folder(TWO))
+    assert [answer["state"] for answer in asked] == ["SERVED", "SERVED", "SERVED", "REJECTED"]
+    assert row(world, "folders", ONE)["text"] == "new"
+
+
+def test_a_row_made_anew_has_none_of_the_children_that_the_deleted_one_had(world: World) -> None:
+    ask(world, [folder(ONE, "ada"), paper(ONE, ONE)], delete_folder(ONE), folder(ONE, "ada"))
+    assert [*world.rows()] == [f"folders {ONE}"]
 
 
 def test_a_row_that_refers_to_itself_can_be_deleted(world: World) -> None:
     before = [folder(ONE, "ada", parent_id=ONE)]
-    assert ask(world, before, Sent("folder.delete", {"id": ONE}))[0]["type"] == "folder.delete"
+    assert ask(world, before, delete_folder(ONE))[0]["type"] == "folder.delete"
     assert not world.rows()
 
 
@@ -114,6 +131,29 @@ def test_a_reply_is_to_a_message_of_its_own_chat(world: World) -> None:
     assert (across["state"], within["state"]) == ("REJECTED", "SERVED")
 
 
+# What is held back is written where something is asked
+
+
+def test_parents_and_children_of_one_batch_are_written_together(world: World) -> None:
+    answers = ask(world, [], paper(ONE, ONE), folder(ONE, "ada"), paper(TWO, ONE), paper(THREE, ONE, answers_id=TWO))
+    assert [answer["state"] for answer in answers] == ["REJECTED", "SERVED", "SERVED", "SERVED"]
+
+
+def test_a_leaf_can_be_deleted_and_made_anew_in_one_batch(world: World) -> None:
+    sticker = Sent("sticker.create", {"id": ONE, "text": "new"})
+    before = [Sent("sticker.create", {"id": ONE, "text": "old"})]
+    ask(world, before, Sent("sticker.delete", {"id": ONE}), sticker)
+    assert row(world, "stickers", ONE)["text"] == "new"
+    ask(world, [], sticker, Sent("sticker.delete", {"id": ONE}), sticker)
+    assert row(world, "stickers", ONE)["text"] == "new"
+
+
+def test_a_row_can_be_changed_after_it_was_written_in_the_middle_of_a_batch(world: World) -> None:
+    look = Sent("folder.report", {"steps": [step("list folder")]})
+    ask(world, [], folder(ONE, "ada"), look, Sent("folder.update", {"id": ONE, "text": "new"}))
+    assert (row(world, "folders", ONE)["text"], row(world, "folders", ONE)["version"]) == ("new", "#2")
+
+
 # Numbers are answered as they are stored
 
 
@@ -146,10 +186,6 @@ def test_lists_and_counts_see_what_was_done_before_them(world: World) -> None:
     assert first["body"]["seen"][2:] == ["#2", True]
     assert [seen["text"] for seen in last["body"]["seen"][:1]] == ["new"]
     assert last["body"]["seen"][1:] == ["#1", True]
-
-
-def delete_folder(row_id: str) -> Sent:
-    return Sent("folder.delete", {"id": row_id})
 
 
 def test_a_name_that_is_freed_can_be_taken_by_the_same_request(world: World) -> None:
@@ -216,32 +252,50 @@ class Look(Schema):
     """Asks for nothing, so that no row is locked before the handler runs."""
 
 
-careful = Entity(programs.Folder, read=programs.ReadFolder, delete=False, name="careful")
-listed, changed = asyncio.Event(), asyncio.Event()
+patient = Entity(folders.Folder, read=folders.ReadFolder, delete=False, name="patient")
 
 
-@careful.command("look", emits="looked")
-async def look(session: AsyncSession, request: Look) -> programs.Folder:
-    """The careful way: rows found in a list, then locked."""
-    held = await crud.list(session, programs.Folder, {})
-    listed.set()
-    await changed.wait()
-    row = await crud.get(session, programs.Folder, held[0].id)
+@dataclass
+class Pause:
+    """Between the list of a handler and what it does with the rows."""
+
+    begun: asyncio.Event
+    ended: asyncio.Event
+
+
+pause = Pause(asyncio.Event(), asyncio.Event())
+
+
+@patient.command("look", emits="looked")
+async def look(session: AsyncSession, request: Look) -> folders.Folder:
+    """Change a row that was found in a list."""
+    (row,) = await crud.list(session, folders.Folder, {})
+    pause.begun.set()
+    await pause.ended.wait()
     row.meta = {"seen": row.text}
     return row
 
 
-async def look_while_another_changes(database: Database) -> Outcome:
-    one, other = UnitOfWork(database, 1_000_000), UnitOfWork(database, 1_000_000)
-    async with asyncio.timeout(10):
-        looking = asyncio.create_task(one.apply([Request(careful.own[0], Look())]))
-        await listed.wait()
-        await other.apply([Sent("folder.update", {"id": ONE, "text": "new"}).request()])
-        changed.set()
-        return (await looking)[0]
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def test_a_row_is_read_again_when_it_is_locked(world: World) -> None:
+async def look_while_another_changes(database: Database) -> list[Outcome]:
+    looking = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([Request(patient.own[0], Look())]))
+    await pause.begun.wait()
+    update = Sent("folder.update", {"id": ONE, "text": "new"}).request()
+    changing = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([update]))
+
+    async def waits_or_is_done() -> bool:
+        async with database.connect() as connection:
+            return changing.done() or (await connection.scalar(sa.text(WAITING))) is not None
+
+    await harness.eventually(waits_or_is_done, "the other one has got as far as it gets")
+    pause.ended.set()
+    return [*await looking, *await changing]
+
+
+def test_what_a_handler_has_listed_waits_for_it(world: World) -> None:
     world.begin([folder(ONE, "ada")])
-    looked = worlds.document(world.run(look_while_another_changes(world.database)))["body"]
-    assert (looked["metadata"], looked["version"]) == ({"seen": "new"}, "#3")
+    looked, changed = map(worlds.document, world.run(look_while_another_changes(world.database)))
+    assert (looked["body"]["metadata"], looked["body"]["version"]) == ({"seen": None}, "#2")
+    assert (changed["body"]["text"], changed["body"]["version"]) == ("new", "#3")

@@ -1,11 +1,9 @@
 """The benchmark measures every program, and leaves nothing behind."""
 
-import asyncio
 import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,31 +19,27 @@ from bench.rounds import Result
 from bench.stopwatch import Measure
 from bench.targets import TARGETS
 from tests import forked, harness
+from tests.started import Started
 
 
-async def started(postgres_url: str, rabbitmq_url: str, *options: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench", *options),
-        cwd=harness.ROOT,
-        env=os.environ | {"DATABASE_URL": postgres_url, "RABBITMQ_URL": rabbitmq_url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+@pytest.fixture
+def servers(postgres_url: str, rabbitmq_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": postgres_url, "RABBITMQ_URL": rabbitmq_url}
 
 
-def measured(postgres_url: str, rabbitmq_url: str, *options: str, module: str = "bench") -> tuple[str, str]:
+def measured(servers: dict[str, str], *options: str, module: str = "bench") -> tuple[str, str]:
     """What a short run prints."""
     short = ("--seconds", "0.1", "--rounds", "1")
-    ended = forked.run(module, *short, *options, DATABASE_URL=postgres_url, RABBITMQ_URL=rabbitmq_url)
+    ended = forked.run(module, *short, *options, **servers)
     assert ended.code == 0, ended.err
     return ended.out, ended.err
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
+def test_every_program_is_measured_and_compared(servers: dict[str, str], tmp_path: Path) -> None:
     output = tmp_path / "results/latest.json"
-    out, err = measured(postgres_url, rabbitmq_url, "--output", str(output))
+    out, err = measured(servers, "--output", str(output))
     results = json.loads(output.read_text())
     names = {program.name for program in PROGRAMS}
     assert results.keys() == names | {"machine", "run"}
@@ -62,9 +56,9 @@ def test_every_program_is_measured_and_compared(postgres_url: str, rabbitmq_url:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_takes_its_time_is_measured(postgres_url: str, rabbitmq_url: str, tmp_path: Path) -> None:
+def test_what_takes_its_time_is_measured(servers: dict[str, str], tmp_path: Path) -> None:
     sizes = ("--rows", "1000", "--rows", "2000", "--queued", "2000")
-    out, err = measured(postgres_url, rabbitmq_url, *sizes, "--output", str(tmp_path), module="bench.long")
+    out, err = measured(servers, *sizes, "--output", str(tmp_path), module="bench.long")
     found = json.loads((tmp_path / "long.json").read_text())
     assert found["latency"]["p99_ms"] > 0
     assert found["idle"]["memory"] > 0
@@ -75,9 +69,9 @@ def test_what_takes_its_time_is_measured(postgres_url: str, rabbitmq_url: str, t
     assert "first pages" in out
 
 
-def test_a_load_and_a_call_are_measured(postgres_url: str, rabbitmq_url: str) -> None:
+def test_a_load_and_a_call_are_measured(servers: dict[str, str]) -> None:
     programs = ("mixed", "get_50")
-    out, _ = measured(postgres_url, rabbitmq_url, *(f"--only={name}" for name in programs))
+    out, _ = measured(servers, *(f"--only={name}" for name in programs))
     assert [name for name in programs if f"\n{name} " not in out] == []
 
 
@@ -96,8 +90,8 @@ def test_the_median_of_the_rounds_is_held_against_the_target(figure: float, reac
 
 
 @pytest.mark.slow
-async def test_what_is_stopped_while_it_loads_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
-    await _stop(postgres_url, rabbitmq_url, 100, lambda name: f"{name}.writes.0", signal.SIGINT)
+async def test_what_is_stopped_while_it_loads_leaves_nothing(servers: dict[str, str]) -> None:
+    await _stop(servers, 100, lambda name: f"{name}.writes.0", signal.SIGINT)
 
 
 def test_a_page_is_filled_between_its_marks() -> None:
@@ -107,36 +101,23 @@ def test_a_page_is_filled_between_its_marks() -> None:
     assert page.filled(new, "again\n") == page.filled(old, "again\n")
 
 
-async def test_what_is_stopped_while_it_measures_leaves_nothing(postgres_url: str, rabbitmq_url: str) -> None:
-    await _stop(postgres_url, rabbitmq_url, 0.5, lambda name: f"{name}.seen", signal.SIGTERM)
+async def test_what_is_stopped_while_it_measures_leaves_nothing(servers: dict[str, str]) -> None:
+    await _stop(servers, 0.5, lambda name: f"{name}.seen", signal.SIGTERM)
 
 
-async def _stop(
-    postgres_url: str, rabbitmq_url: str, seconds: float, queue: Callable[[str], str], number: signal.Signals
-) -> None:
+async def _stop(servers: dict[str, str], seconds: float, queue: Callable[[str], str], number: signal.Signals) -> None:
     """Start it, wait for the first message in the queue, end it by the signal, which may come twice."""
-    process = await started(postgres_url, rabbitmq_url, "--seconds", str(seconds), "--only", "service")
-    name = await _said(process, r"database and queues: (bench_\w+)")
-    first = queue(f"{name}_1")
-    await harness.eventually(lambda: _depth(rabbitmq_url, first), "there is a message")
-    process.send_signal(number)
-    await _said(process, "(stopping)")
-    process.send_signal(number)
-    async with asyncio.timeout(harness.DEADLINE):
-        _, err = await process.communicate()
-    assert process.returncode == 128 + signal.SIGINT, err.decode()
-    assert await _depth(rabbitmq_url, first) is None
-    assert not await harness.fetch(postgres_url, "SELECT FROM pg_database WHERE datname = $1", name)
-
-
-async def _said(process: asyncio.subprocess.Process, pattern: str) -> str:
-    """The group of the pattern in the next line that has it."""
-    assert process.stderr
-    async with asyncio.timeout(harness.DEADLINE):
-        async for line in process.stderr:
-            if found := re.search(pattern, line.decode()):
-                return found.group(1)
-    raise AssertionError(f"it ended without saying {pattern}")
+    program = "bench", "--seconds", str(seconds), "--only", "service"
+    async with Started(program, os.environ | servers) as bench:
+        (name,) = re.findall(r"bench_\w+", await bench.says("database and queues: "))
+        first = queue(f"{name}_1")
+        await harness.eventually(lambda: _depth(servers["RABBITMQ_URL"], first), "there is a message")
+        bench.signal(number)
+        await bench.says("stopping")
+        bench.signal(number)
+        assert await bench.wait() == 128 + signal.SIGINT, bench.log
+    assert await _depth(servers["RABBITMQ_URL"], first) is None
+    assert not await harness.fetch(servers["DATABASE_URL"], "SELECT FROM pg_database WHERE datname = $1", name)
 
 
 async def _depth(url: str, queue: str) -> int | None:

@@ -3,17 +3,16 @@
 import asyncio
 import json
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 
-import aio_pika
 import hypothesis
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import config
-from src import errors, models, wire
-from tests import harness
+from src import models
+from tests import harness, requester
+from tests.requester import Message
 
 WRITES = {op.key: op for entity in models.entities() for op in entity.operations() if op.writes}
 
@@ -38,29 +37,14 @@ def _is_valid(key: str, body: bytes) -> bool:
 garbage = st.tuples(st.sampled_from(sorted(WRITES)), bodies).filter(lambda pair: not _is_valid(*pair))
 
 
-async def _answers(settings: config.Settings, given: Sequence[tuple[str, bytes]]) -> Counter[tuple[str, str]]:
-    """How often each request was answered, by its number and the answer's type; the last is a sound one."""
-    sent = [*given, ("session.create", b'{"title": "sound"}')]
-    seen: Counter[tuple[str, str]] = Counter()
-    done = asyncio.Event()
-    async with harness.channel(settings.rabbitmq_url.get_secret_value()) as channel:
-        queue = await channel.declare_queue(exclusive=True)
-
-        async def count(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            seen[message.correlation_id or "", message.type or ""] += 1
-            if message.correlation_id == str(len(given)):
-                done.set()
-
-        await queue.consume(count, no_ack=True)
-        exchange = await channel.get_exchange(harness.names(settings).requests, ensure=False)
-        for number, (key, body) in enumerate(sent):
-            message = aio_pika.Message(
-                body, message_id=str(uuid.uuid4()), correlation_id=str(number), reply_to=queue.name
-            )
-            await exchange.publish(message, key)
-        async with asyncio.timeout(harness.DEADLINE):
-            await done.wait()
-    return seen
+async def _answers(settings: config.Settings, given: Sequence[tuple[str, bytes]]) -> list[Message]:
+    """Every answer to these requests that comes before that to a sound one after them."""
+    async with requester.asking(settings) as db:
+        for key, body in given:
+            await db.publish(key, body, str(uuid.uuid4()))
+        sound = await db.ask("session.create", {})
+        assert sound.problem is None
+        return [answer for answer in db.answers.all if answer is not sound]
 
 
 def test_garbage_is_answered_once_with_a_problem(settings: config.Settings) -> None:
@@ -70,14 +54,13 @@ def test_garbage_is_answered_once_with_a_problem(settings: config.Settings) -> N
 
         @hypothesis.given(st.lists(garbage, min_size=1, max_size=20))
         def settled(given: Sequence[tuple[str, bytes]]) -> None:
-            seen = runner.run(_answers(settings, given))
-            problems = {errors.PREFIX + name for name in ("malformed", "invalid")}
-            assert sorted(int(number) for number, _ in seen) == list(range(len(given) + 1))
-            assert set(seen.values()) == {1}
-            assert {kind for number, kind in seen if number != str(len(given))} <= problems
+            answers = runner.run(_answers(settings, given))
+            numbers = sorted(int((answer.correlation_id or "").removeprefix("copy-")) for answer in answers)
+            assert numbers == list(range(1, len(given) + 1))
+            assert {answer.problem for answer in answers} <= {"malformed", "invalid"}
 
         try:
             settled()
         finally:
             runner.run(started.__aexit__(None, None, None))
-            assert runner.run(harness.depth(settings, wire.Names(settings.service_name).partition(0))) == 0
+            assert runner.run(harness.depth(settings, harness.names(settings).partition(0))) == 0

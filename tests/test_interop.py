@@ -26,6 +26,7 @@ from src.errors import PREFIX
 from tests import harness
 
 PROGRAMS = Path(__file__).parent / "interop"
+NODE = PROGRAMS / "node"
 LIBRARIES = ["amqplib", "pika", "kombu"]
 GIVEN = {"title": "Grüße aus 東京, 🚂", "metadata": {"naïve": ["é", None, 1.5, {"\u2028": True}]}}
 
@@ -81,18 +82,24 @@ async def _run(*command: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def amqplib(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The program beside its package, which npm puts into a folder of this test run's own."""
+def amqplib() -> list[str]:
+    """The program beside its package, which npm installs where it is not, or is not the one of the lock."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         pytest.skip("amqplib needs node and npm, and one is missing")
-    folder = shutil.copytree(PROGRAMS / "node", tmp_path_factory.mktemp("amqplib") / "node")
-    clean = [npm, "ci", "--prefer-offline", "--ignore-scripts", "--fetch-retries=1", "--loglevel=error"]
-    installed = subprocess.run(clean, cwd=folder, capture_output=True, text=True, check=False)
-    assert "EUSAGE" not in installed.stderr, installed.stderr  # the lock does not fit the package
-    if installed.returncode:
-        pytest.skip(f"npm could not install amqplib: {installed.stderr.partition('\n')[0]}")
-    return [node, str(folder / "with_amqplib.js")]
+    installed = NODE / "node_modules/.package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < (NODE / "package-lock.json").stat().st_mtime:
+        _install_amqplib(npm)
+    return [node, str(NODE / "with_amqplib.js")]
+
+
+def _install_amqplib(npm: str) -> None:
+    quick = ("--prefer-offline", "--no-audit", "--no-fund", "--fetch-retries=1")
+    clean = [npm, "ci", *quick, "--ignore-scripts", "--loglevel=error"]
+    ended = subprocess.run(clean, cwd=NODE, capture_output=True, text=True, check=False)
+    assert "EUSAGE" not in ended.stderr, ended.stderr  # the lock does not fit the package
+    if ended.returncode:
+        pytest.skip(f"npm could not install amqplib: {ended.stderr.partition('\n')[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +189,7 @@ async def test_the_first_request_from_the_command_line_works(
 
 
 def test_the_lock_of_the_node_client_names_no_place_to_get_it_from() -> None:
-    assert "://" not in (PROGRAMS / "node/package-lock.json").read_text()
+    assert "://" not in (NODE / "package-lock.json").read_text()
 
 
 def _moments(row: dict[str, Any]) -> dict[str, Any]:

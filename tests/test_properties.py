@@ -1,68 +1,22 @@
 """Any sequence of writes, cut into any batches, gives the rows and the answers that it gives one by one."""
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hypothesis
 import pytest
-from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
-from src.entity import Entity, Operation
-from tests import derived, worlds
-from tests.worlds import OPERATIONS, Batch, Sent, World
+from tests import books, found, worlds
+from tests.cases import Case, cases, lawful_programs
+from tests.worlds import Batch, Played, Sent, World
 
-
-@dataclass(frozen=True)
-class Case:
-    """What is there before, what is sent, and how it is cut into batches."""
-
-    before: Batch
-    sent: Batch
-    sizes: Sequence[int]
-
-    @property
-    def batches(self) -> list[Batch]:
-        ends = itertools.accumulate(self.sizes, initial=0)
-        return [self.sent[start:end] for start, end in itertools.pairwise(ends) if start < len(self.sent)]
-
-
-def sent(operation: Operation) -> st.SearchStrategy[Sent]:
-    """Requests of one operation: some under a key of their own, some under another's, few dry, few late."""
-    key = st.sampled_from([*[""] * 5, *["own"] * 4, "m", "n"])
-    dry, late = (st.sampled_from([*[False] * often, True]) for often in (7, 25))
-    return st.builds(Sent, st.just(operation.key), derived.bodies(operation), key=key, dry=dry, late=late)
-
-
-@dataclass(frozen=True)
-class Family:
-    """Entities that have to do with each other: what makes them and their parents, and what is asked of them."""
-
-    before: st.SearchStrategy[list[tuple[str, derived.Body]]]
-    sent: st.SearchStrategy[Sent]
-
-
-def family(entities: Sequence[Entity]) -> Family:
-    creates = [OPERATIONS[f"{entity.name}.create"] for entity in derived.with_parents(entities, worlds.ENTITIES)]
-    asked = [sent(operation) for operation in OPERATIONS.values() if operation.entity in entities]
-    return Family(derived.furnishing(creates), st.one_of(asked))
-
-
-FAMILIES = [family(entities) for entities in derived.families(worlds.ENTITIES)]
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """What is asked of a family, some of it again."""
-    family = draw(st.sampled_from(FAMILIES))
-    before = [Sent(*made) for made in draw(family.before)]
-    requests = draw(st.lists(family.sent, min_size=2, max_size=12))
-    sequence = [replace(one, key=f"own {n}") if one.key == "own" else one for n, one in enumerate(requests)]
-    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
-        sequence.insert(draw(st.integers(0, len(sequence))), draw(st.sampled_from(sequence)))
-    sizes = draw(st.lists(st.integers(1, 14), min_size=14, max_size=14))
-    return Case([one for one in before if one.fits], [one for one in sequence if one.fits], sizes)
+SETTINGS = hypothesis.settings(deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+"""What the profile says, without what depends on how fast the machine is."""
 
 
 @pytest.fixture(scope="module")
@@ -71,40 +25,115 @@ def world(postgres_url: str, template: str) -> Iterator[World]:
         yield made
 
 
-def check_a_batch_gives_what_one_by_one_gives(world: World, case: Case) -> None:
-    apart, guilty = play(world, case.before, [[one] for one in case.sent])
-    together, halved = play(world, case.before, case.batches)
+def play(world: World, before: Batch, batches: Sequence[Batch]) -> tuple[Played, list[int]]:
+    """What comes of it, and how often each batch took the second way."""
+    world.begin(before)
+    done = [world.play(batch) for batch in batches]
+    outcomes = [outcome for outcomes, _ in done for outcome in outcomes]
+    return worlds.played(outcomes, world.rows()), [halvings for _, halvings in done]
+
+
+def check_batches(world: World, case: Case) -> None:
+    """Batches give what one by one gives, and whatever is legal runs without halving."""
+    apart, alone = play(world, case.before, [[one] for one in case.sent])
+    together, halvings = play(world, case.before, case.batches)
     assert together == apart
-    for one, answer, halvings in zip(case.sent, apart.answers, guilty, strict=True):
-        assert not halvings or may_halve(one, answer), f"{one} takes the second way by itself"
-    alone = [*guilty]
-    for batch, halvings in zip(case.batches, halved, strict=True):
-        assert not halvings or any(alone[: len(batch)]), "a batch of what is legal takes the second way"
+    for one, answer, halved in zip(case.sent, apart.answers, alone, strict=True):
+        assert not halved or may_halve(one, answer), f"{one} takes the second way by itself"
+    for batch, halved in zip(case.batches, halvings, strict=True):
+        assert not halved or any(alone[: len(batch)]), "a batch of what is legal takes the second way"
         del alone[: len(batch)]
 
 
 def may_halve(sent: Sent, answer: dict[str, Any]) -> bool:
     """A program that was refused may have changed something before."""
-    return len(sent.body.get("steps", ())) > 1 and answer["state"] != "SERVED"
+    return "steps" in sent.body and answer["state"] != "SERVED"
 
 
-def play(world: World, before: Batch, batches: Sequence[Batch]) -> tuple[worlds.Played, list[int]]:
-    """What comes of it, and how often each batch took the second way."""
-    world.begin(before)
-    done = [world.play(batch) for batch in batches]
-    outcomes = [outcome for outcomes, _ in done for outcome in outcomes]
-    return worlds.played(outcomes, world.rows()), [halved for _, halved in done]
+def check_books(world: World, case: Case) -> None:
+    """Every change is counted, told, and answered as it was written."""
+    world.begin(case.before)
+    before = world.rows()
+    for one in case.sent:
+        ((outcome,), _), after = world.play([one]), world.rows()
+        books.check(one, worlds.document(outcome), before, after)
+        before = after
 
 
-SETTINGS = hypothesis.settings(
-    deadline=None,
-    max_examples=200,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
-)
+def check_programs(world: World, case: Case) -> None:
+    """Where each step of a program is served as a request of its own, the program is served, and leaves the same."""
+    (program,) = case.sent
+    apart = [Sent(program.operation, {"steps": [step]}) for step in program.body["steps"]]
+    in_steps, _ = play(world, case.before, [[step] for step in apart])
+    whole, _ = play(world, case.before, [case.sent])
+    if all(answer["state"] == "SERVED" for answer in in_steps.answers):
+        seen = [seen for answer in in_steps.answers for seen in answer["body"]["seen"]]
+        assert uncounted(whole.answers[0]["body"].get("seen")) == uncounted(seen)
+        assert uncounted(whole.rows) == uncounted(in_steps.rows)
 
 
-@SETTINGS
-@hypothesis.given(case=cases())
-def test_a_batch_gives_what_one_by_one_gives(world: World, case: Case) -> None:
-    check_a_batch_gives_what_one_by_one_gives(world, case)
+def uncounted(told: Any) -> Any:
+    """Without what tells how many requests it took."""
+    match told:
+        case list():
+            return [uncounted(each) for each in told]
+        case dict():
+            return {name: uncounted(each) for name, each in told.items() if name not in {"version", *worlds.MOMENTS}}
+        case _:
+            return told
+
+
+type Check = Callable[[World, Case], None]
+CHECKS: dict[Check, SearchStrategy[Case]] = {
+    check_batches: cases(),
+    check_books: cases(),
+    check_programs: lawful_programs(),
+}
+
+
+def hold(world: World, check: Check, settings: hypothesis.settings, seed: int | None = None) -> None:
+    """Look for a case that fails the check."""
+
+    @settings
+    @hypothesis.given(case=CHECKS[check])
+    def examine(case: Case) -> None:
+        hypothesis.assume(case.sent)
+        check(world, case)
+
+    if seed is not None:
+        hypothesis.seed(seed)(examine)
+    examine()
+
+
+def test_a_batch_gives_what_one_by_one_gives(world: World) -> None:
+    hold(world, check_batches, hypothesis.settings(SETTINGS, max_examples=2 * SETTINGS.max_examples))
+
+
+def test_every_change_is_counted_and_told_and_answered_as_it_was_written(world: World) -> None:
+    hold(world, check_books, SETTINGS)
+
+
+def test_a_program_leaves_what_its_steps_leave_as_requests_of_their_own(world: World) -> None:
+    hold(world, check_programs, SETTINGS)
+
+
+@pytest.mark.parametrize(("check", "case"), found.CASES.values(), ids=found.CASES)
+def test_what_was_found_once(world: World, check: str, case: Case) -> None:
+    checks = {each.__name__: each for each in CHECKS}
+    checks[check](world, case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_fresh_seeds(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """PROPERTY_MINUTES is for how long, ten unless it says otherwise; PROPERTY_SEED what to begin with."""
+    until = time.monotonic() + 60 * float(os.environ.get("PROPERTY_MINUTES", "10"))
+    seed = int(os.environ.get("PROPERTY_SEED", random.getrandbits(32)))
+    fresh = hypothesis.settings(SETTINGS, derandomize=False, max_examples=100, phases=tuple(hypothesis.Phase))
+    while time.monotonic() < until:
+        with capsys.disabled():
+            sys.stdout.write(f"\nPROPERTY_SEED={seed}")
+            sys.stdout.flush()
+        for check in CHECKS:
+            hold(world, check, fresh, seed)
+        seed = random.getrandbits(32)

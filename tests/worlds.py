@@ -19,15 +19,17 @@ from src.database import Database
 from src.entity import Operation
 from src.work.requests import Outcome, Request, inbox_key
 from src.work.unit_of_work import UnitOfWork
-from tests import exact_json, harness, programs
+from tests import exact_json, folders, harness, programs
 
 ENTITIES = (*models.entities(), *programs.ENTITIES)
 OPERATIONS = {op.key: op for entity in ENTITIES for op in entity.operations() if op.writes}
-TABLES = [*Base.metadata.sorted_tables, *programs.OfPrograms.metadata.sorted_tables]
+TABLES = [*Base.metadata.sorted_tables, *folders.OfFolders.metadata.sorted_tables]
 MOMENTS = {"time"} | {
     column.name for table in TABLES for column in table.columns if isinstance(column.type, sa.DateTime)
 }
 INVISIBLE = {"inbox": {"outcome", "received_at"}, "chat_members": {"id"}}  # no two runs have the same
+
+KEYS = {"inbox": "encode(key, 'hex')"}  # where there is no id
 
 type Rows = dict[str, dict[str, Any]]
 """What the tables hold, by table and id."""
@@ -101,9 +103,11 @@ class World:
         url = sa.make_url(postgres_url).set(database=f"db_world_{uuid.uuid4().hex[:12]}")
         clone = f'CREATE DATABASE "{url.database}" TEMPLATE "{sa.make_url(template).database}"'
         asyncio.run(harness.execute(postgres_url, clone))
-        with cls.at(url.render_as_string(hide_password=False)) as world:
-            yield world
-        asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+        try:
+            with cls.at(url.render_as_string(hide_password=False)) as world:
+                yield world
+        finally:
+            asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
 
     @classmethod
     @contextmanager
@@ -151,7 +155,7 @@ class World:
 
 async def _prepare(database: Database, url: str) -> asyncpg.Connection:
     async with database.connect() as connection:
-        await connection.run_sync(programs.OfPrograms.metadata.create_all)
+        await connection.run_sync(folders.OfFolders.metadata.create_all)
         await connection.execute(sa.text(f'ALTER DATABASE "{sa.make_url(url).database}" SET synchronous_commit = off'))
         await connection.commit()
     return await asyncpg.connect(url)
@@ -160,7 +164,7 @@ async def _prepare(database: Database, url: str) -> asyncpg.Connection:
 def _select(table: sa.Table) -> str:
     """Each row of a table as JSON; by its id, where it has one that is told."""
     seen = [column.name for column in table.columns if column.name not in INVISIBLE.get(table.name, ())]
-    key = f"'{table.name} ' || id" if "id" in seen else "null"
+    key = f"'{table.name} ' || {'id' if 'id' in seen else KEYS.get(table.name, 'null')}"
     return f"SELECT '{table.name}', {key}, row_to_json(t)::text FROM (SELECT {', '.join(seen)} FROM {table.name}) t"
 
 

@@ -87,7 +87,7 @@ class Publisher:
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
-        self._outlets: dict[str, _Outlet] = {}
+        self._outlets: dict[str, Outlet] = {}
         self._opening = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
@@ -148,16 +148,16 @@ class Publisher:
             return False
         return True
 
-    async def _outlet(self, exchange: str) -> "_Outlet":
+    async def _outlet(self, exchange: str) -> "Outlet":
         async with self._opening:
             outlet = self._outlets.get(exchange)
             if outlet is None or outlet.channel.is_closed:
-                outlet = self._outlets[exchange] = _Outlet()
+                outlet = self._outlets[exchange] = Outlet()
                 outlet.channel = await self._outbound.open_channel(outlet.take)
             return outlet
 
 
-class _Sent:
+class Sent:
     """Messages of consecutive delivery tags from ``first`` on, and what the broker has said of each."""
 
     def __init__(self, first: int, ids: Sequence[str | None]) -> None:
@@ -195,21 +195,21 @@ class _Sent:
         return True
 
 
-class _Outlet:
+class Outlet:
     """A channel on which nobody else publishes, so that delivery tags can be counted here."""
 
     channel: Channel
 
     def __init__(self) -> None:
         self._next = 1
-        self._waiting: deque[_Sent] = deque()
+        self._waiting: deque[Sent] = deque()
         self._writing = asyncio.Lock()
         self._returning = frames.Contents(limit=0)
 
-    async def send(self, messages: Sequence[Message]) -> _Sent:
+    async def send(self, messages: Sequence[Message]) -> Sent:
         """Write them all; ``answered`` is done when the broker has answered for each."""
         async with self._writing:
-            sent = _Sent(self._next, [message.properties.message_id for message in messages])
+            sent = Sent(self._next, [message.properties.message_id for message in messages])
             self._next += len(messages)
             self._waiting.append(sent)
             for written in _written(self.channel, messages):

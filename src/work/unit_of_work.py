@@ -48,6 +48,10 @@ class _HalfMade(Exception):
     """A request was rejected after it had changed something: the transaction must not stay as it is."""
 
 
+class _Swallowed(Exception):
+    """A handler went on after the database had refused a statement: what it did may not stay."""
+
+
 class _Failed(Exception):
     """These requests cannot be written together."""
 
@@ -172,7 +176,8 @@ class UnitOfWork:
                 raise _HalfMade from problem
             outcome = _rejection(request, problem)
         if refusal := batch.refusals.take():
-            raise _HalfMade from refusal  # the handler has swallowed it: what it did meanwhile may not stay
+            ours = translate(refusal)
+            raise (ours if isinstance(ours, (Transient, Unavailable)) else _Swallowed()) from refusal
         return outcome
 
     async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:
