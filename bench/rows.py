@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from bench.requests import QUERIES, SESSIONS, Workload
 
-_SESSIONS = "INSERT INTO sessions (id) SELECT unnest($1::uuid[])"
+_SESSIONS = "INSERT INTO sessions (id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"  # there may be a stage before
 _QUERIES = """
     INSERT INTO queries (id, session_id, text)
     SELECT id, ($2::uuid[])[1 + number % cardinality($2)], 'When does the first train leave? (' || number || ')'

@@ -76,13 +76,13 @@ def of_reads(names: wire.Names, workload: Workload, callers: int) -> Scene:
 async def check(scene: Scene, counted: int, channel: Channel, rows: Rows) -> None:
     """Raise Failed unless every message that was counted was really served."""
     for queue in scene.empty:
-        _expect(f"messages in {queue}", await _depth(channel, queue), 0)
-    results = [await _depth(channel, queue) for queue in scene.results]
+        _expect(f"messages in {queue}", await depth(channel, queue), 0)
+    results = [await depth(channel, queue) for queue in scene.results]
     served = results[0] if results else counted
     if served < counted:
         raise Failed(f"{served} results, where {counted} messages were served")
-    for queue, depth in zip(scene.results, results, strict=True):
-        _expect(f"messages in {queue}", depth, served)
+    for queue, held in zip(scene.results, results, strict=True):
+        _expect(f"messages in {queue}", held, served)
     if scene.rows:
         await _check_rows(scene, served, rows)
 
@@ -95,7 +95,7 @@ async def _check_rows(scene: Scene, served: int, rows: Rows) -> None:
         _expect("rows in the inbox", await rows.added("inbox"), keys)
 
 
-async def _depth(channel: Channel, queue: str) -> int:
+async def depth(channel: Channel, queue: str) -> int:
     """How many messages a queue holds when nobody consumes it any more: what was not acked is back by then."""
     while True:
         declared = await channel.queue_declare(queue, passive=True)

@@ -97,6 +97,11 @@ class Stage:
             if not all(await self._publisher.publish([_message(one, *each) for each in numbered], ONCE)):
                 raise Failed("the broker refused a request")
 
+    async def depths(self, one: Scene) -> list[int]:
+        """How many messages each of the requested queues holds."""
+        async with self._channel() as channel:
+            return [await scene.depth(channel, queue) for queue in one.requested]
+
     async def check(self, one: Scene, counted: int) -> None:
         """Raise Failed unless every message that was counted was really served."""
         async with self._channel() as channel:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,35 +48,56 @@ def main(
     found, chosen = Found(), only or list(Part)
     try:
         with environment.found() as servers:
-            if Part.LATENCY in chosen or Part.STANDING in chosen:
-                interrupts.run(_standing(found, servers, seconds, queued, chosen))
-            if Part.GROWTH in chosen:
-                _growth(found, servers, seconds, number, sorted(size))
-            if Part.PARTITIONS in chosen:
-                _partitions(found, seconds)
+            parts: dict[Part, Callable[[], None]] = {
+                Part.LATENCY: lambda: _latency(found, servers, seconds),
+                Part.STANDING: lambda: _standing(found, servers, IDLE_TIMES * seconds, queued),
+                Part.GROWTH: lambda: _growth(found, servers, seconds, number, sorted(size)),
+                Part.PARTITIONS: lambda: _partitions(found, seconds),
+            }
+            failed = [part for part, measure in parts.items() if part in chosen and not _measured(part, measure)]
             described = interrupts.run(machine.described(servers))
         for table in report.tables(found):
             out.print(table, "")
         if not only:
             _write(output, found, described)
-    except (Failed, search.NoServerError) as error:
+    except search.NoServerError as error:
         err.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped; what was made is gone again")
         raise typer.Exit(130) from None
+    if failed:
+        raise typer.Exit(1)
 
 
-async def _standing(found: Found, servers: Servers, seconds: float, queued: int, chosen: list[Part]) -> None:
-    async with stage.opened(servers.rabbitmq_url, servers.database_url) as opened:
-        if Part.LATENCY in chosen:
-            with err.status("latency"):
-                found.latency = await latency.measure(opened, servers, seconds)
-        if Part.STANDING in chosen:
-            with err.status("idle"):
-                found.idle = await standing.idle(opened, servers, IDLE_TIMES * seconds)
-            with err.status(f"{queued:,} requests are queued"):
-                found.busy = await standing.busy(opened, servers, IDLE_TIMES * seconds, queued)
+def _measured(part: Part, measure: Callable[[], None]) -> bool:
+    """Whether there was nothing wrong with it; half an hour of other parts is not lost to one."""
+    try:
+        measure()
+    except Failed as error:
+        err.print(f"{part}: failed: {error}", markup=False, soft_wrap=True)
+        interrupts.end()
+        return False
+    return True
+
+
+def _latency(found: Found, servers: Servers, seconds: float) -> None:
+    async def measure() -> None:
+        async with stage.opened(servers.rabbitmq_url, servers.database_url) as opened:
+            found.latency = await latency.measure(opened, servers, seconds)
+
+    with err.status("latency"):
+        interrupts.run(measure())
+
+
+def _standing(found: Found, servers: Servers, seconds: float, queued: int) -> None:
+    async def measure() -> None:
+        async with stage.opened(servers.rabbitmq_url, servers.database_url) as opened:
+            found.idle = await standing.idle(opened, servers, seconds)
+            found.busy = await standing.busy(opened, servers, seconds, queued)
+
+    with err.status(f"idle, then with {queued:,} requests queued"):
+        interrupts.run(measure())
 
 
 def _growth(found: Found, servers: Servers, seconds: float, number: int, sizes: list[int]) -> None:
@@ -96,7 +118,8 @@ def _write(output: Path, found: Found, described: dict[str, Any]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     (output / "long.json").write_text(json.dumps(report.document(found, described), indent=2) + "\n")
     (output / "long.md").write_text(markdown("make bench-all", described, report.tables(found)))
-    plot.draw(found.growth, output / "growth.svg")
+    if found.growth:
+        plot.draw(found.growth, output / "growth.svg")
     err.print(f"written to {output}")
 
 

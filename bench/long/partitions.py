@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from dev.rabbitmq import RabbitServer
 
 PLUGIN = "rabbitmq_consistent_hash_exchange"
 COUNTS = (1, 2, 4)
-AMPLE = 2.5  # the partitions are not of one length, and each must outlast its process
+AMPLE = 2.5  # the process that starts first has the machine to itself for a while
 RATE = 6000  # messages a second that are expected of one process before anybody knows better
 
 
@@ -79,7 +79,7 @@ async def _serve(opened: Stage, servers: Servers, count: int, seconds: float, me
     async with opened.service(requests.creates(messages), partitions=count) as scene:
         await opened.load(scene)
         before = servers.used()
-        measures = await _side_by_side(scene, servers, seconds)
+        measures = await _side_by_side(scene, servers, seconds, await opened.depths(scene))
         broker_cpu, database_cpu = (now - then for now, then in zip(servers.used(), before, strict=True))
         served = sum(scene.workload.skipped + each.messages for each in measures)
         await opened.check(scene, served)
@@ -92,8 +92,8 @@ async def _serve(opened: Stage, servers: Servers, count: int, seconds: float, me
     )
 
 
-async def _side_by_side(scene: Scene, servers: Servers, seconds: float) -> list[Measure]:
-    """A process for each partition, all told to begin at once."""
+async def _side_by_side(scene: Scene, servers: Servers, seconds: float, depths: Sequence[int]) -> list[Measure]:
+    """A process for each partition, of such a depth, all told to begin at once."""
     async with AsyncExitStack() as running:
         begun = [await running.enter_async_context(processes.started(*SERVICE)) for _ in scene.requested]
         jobs = [
@@ -103,10 +103,11 @@ async def _side_by_side(scene: Scene, servers: Servers, seconds: float) -> list[
                 database_url=servers.postgres.url,
                 skipped=scene.workload.skipped,
                 service=scene.service,
+                messages=depth,
                 partition=number,
                 partitions=scene.partitions,
             )
-            for number in range(scene.partitions)
+            for number, depth in enumerate(depths)
         ]
         return await asyncio.gather(*(told(*each) for each in zip(begun, jobs, strict=True)))
 
