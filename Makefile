@@ -11,7 +11,7 @@ export m
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all mutants bench check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
 mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
 	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)
 
-bench: setup ## Measure the service beside others; ARGS="--messages 10000", "--profile", "--help"
+bench: setup ## Measure the service beside others; ARGS="--seconds 5", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)
+
+bench-all: setup ## Measure everything, in less than half an hour; ARGS="--rows 10000000" goes to the long part
+	@$(SERVERS) && $(RUN) python -m bench && $(RUN) python -m bench.long $(ARGS)
 
 check: setup ## Check style, types, imports, dependencies and migrations
 	$(RUN) ruff check

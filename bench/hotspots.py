@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from bench.programs import ROOT
+from bench.processes import ROOT
 
 TOP = 30
 _PACKAGE = re.compile(r".*/site-packages/([^/]+)")

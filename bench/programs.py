@@ -1,149 +1,81 @@
-"""What is measured, and how a program is run: in a process of its own, with a line in and a line out."""
+"""What is measured, and on which stage."""
 
-import asyncio
-import json
-import shutil
 import sys
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from pathlib import Path
 
-from bench.stage import Failed, Scene, Stage
-from bench.stopwatch import Job, Measure
+from bench import builds, requests
+from bench.program import Program, Set
+from bench.scene import Scene
+from bench.stage import Stage
 
-ROOT = Path(__file__).resolve().parent.parent
-NODE = ROOT / "bench/peers/node"
-LAST_WORDS = 2000  # characters of a failed program's stderr
-PATIENCE = (60, 0.05)  # seconds that a program may take: always, and a message
-
-type Set = Callable[[Stage], AbstractAsyncContextManager[Scene]]
-
-
-@dataclass(frozen=True)
-class Servers:
-    """Where both servers are; the database is migrated and our own."""
-
-    rabbitmq_url: str
-    database_url: str
-
-
-@dataclass(frozen=True)
-class Program:
-    """``set`` is the stage that it is measured on, ``about`` what it does for a message."""
-
-    name: str
-    about: str
-    command: tuple[str, ...]
-    set: Set
-
-    async def measure(self, stage: Stage, servers: Servers, messages: int, profile: Path | None = None) -> Measure:
-        """Run it once over so many messages. Raises Failed where it did not serve them."""
-        async with self.set(stage) as scene:
-            job = Job(
-                messages=messages,
-                rabbitmq_url=servers.rabbitmq_url,
-                database_url=servers.database_url,
-                requests=scene.requests,
-                service=scene.service,
-                results=scene.results[0] if scene.results else "",
-                profile=str(profile) if profile else None,
-            )
-            try:
-                async with asyncio.timeout(PATIENCE[0] + PATIENCE[1] * messages):
-                    measure = await _run(self.command, job)
-                    await stage.check(scene)
-            except Failed as error:
-                raise Failed(f"{self.name}: {error}") from error
-            except TimeoutError:
-                raise Failed(f"{self.name}: not done in time") from None
-            return measure
+type Setting = AbstractAsyncContextManager[Scene]
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
 
 
+def _echoes(stage: Stage, number: int) -> Setting:
+    return stage.queue_to_queue(requests.creates(number))
+
+
+def _stores(stage: Stage, number: int) -> Setting:
+    return stage.queue_to_queue(requests.creates(number), stores=True)
+
+
+def _stores_mixed(stage: Stage, number: int) -> Setting:
+    return stage.queue_to_queue(requests.mixed(number), stores=True)
+
+
+def _rows(stage: Stage, number: int) -> Setting:
+    return stage.rows_only(requests.creates(number))
+
+
+def _creates(stage: Stage, number: int) -> Setting:
+    return stage.service(requests.creates(number))
+
+
+def _answers(stage: Stage, number: int) -> Setting:
+    return stage.service(requests.creates(number), reply=True)
+
+
+def _duplicates(stage: Stage, number: int) -> Setting:
+    return stage.service(requests.duplicates(number))
+
+
+def _mixed(stage: Stage, number: int) -> Setting:
+    return stage.service(requests.mixed(number))
+
+
+def _gets(callers: int) -> Set:
+    return lambda stage, _: stage.reads(requests.gets(), callers)
+
+
+def _calls(callers: int) -> Set:
+    return lambda stage, _: stage.echo(requests.gets(), callers)
+
+
+SERVICE = _python("bench.service")
+RPC_ECHO = _python("bench.peers.rpc_echo")
+TUTORIAL, TUTORIAL_MIXED = _python("bench.peers.tutorial"), _python("bench.peers.tutorial_mixed")
+
 PROGRAMS = (
-    Program(
-        "raw_echo",
-        "aio-pika: publish the body, ack",
-        _python("bench.peers.raw_echo"),
-        lambda stage: stage.queue_to_queue(),
-    ),
-    Program(
-        "faststream_echo",
-        "FastStream: a typed handler, a publisher",
-        _python("bench.peers.faststream_echo"),
-        lambda stage: stage.queue_to_queue(),
-    ),
-    Program(
-        "tutorial",
-        "FastStream, SQLAlchemy, a transaction a message",
-        _python("bench.peers.tutorial"),
-        lambda stage: stage.queue_to_queue("queries"),
-    ),
-    Program(
-        "service",
-        "this service, its event",
-        _python("bench.service"),
-        lambda stage: stage.service(reply=False),
-    ),
-    Program(
-        "service_reply",
-        "this service, its event and its reply",
-        _python("bench.service"),
-        lambda stage: stage.service(reply=True),
-    ),
-    Program(
-        "node",
-        "Node.js, amqplib, pg, a transaction a message",
-        ("node", str(NODE / "index.js")),
-        lambda stage: stage.queue_to_queue("queries"),
-    ),
+    Program("raw_echo", "aio-pika: publish the body, ack", _python("bench.peers.raw_echo"), 6000, _echoes),
+    Program("faststream_echo", "FastStream: a typed handler", _python("bench.peers.faststream_echo"), 3500, _echoes),
+    Program("tutorial", "FastStream, SQLAlchemy, a transaction a message", TUTORIAL, 700, _stores),
+    Program("service", "this service: a query created, its event", SERVICE, 6000, _creates),
+    Program("service_reply", "the same, and a reply", SERVICE, 5000, _answers),
+    Program("duplicates", "this service: what it has served before", SERVICE, 9000, _duplicates),
+    Program("mixed", "this service: creates, updates, completes, deletes", SERVICE, 4000, _mixed),
+    Program("tutorial_mixed", "the tutorial, which serves the same", TUTORIAL_MIXED, 500, _stores_mixed),
+    Program("node", "Node.js, amqplib, pg, a transaction a message", builds.NODE, 3500, _stores),
+    Program("go", "Go, amqp091, pgx, a transaction a message", builds.GO, 4000, _stores),
+    Program("get_1", "this service: a query by its id, one at a time", SERVICE, 0, _gets(1)),
+    Program("rpc_echo_1", "aio-pika: the body as an answer, one at a time", RPC_ECHO, 0, _calls(1)),
+    Program("get_50", "this service: a query by its id, 50 at a time", SERVICE, 0, _gets(50)),
+    Program("rpc_echo_50", "aio-pika: the body as an answer, 50 at a time", RPC_ECHO, 0, _calls(50)),
     *(
-        Program(
-            f"asyncpg_{way}",
-            "rows alone, a hundred at a time",
-            _python("bench.peers.asyncpg_rows", way),
-            lambda stage: stage.rows_only(),
-        )
+        Program(f"asyncpg_{way}", "rows alone", _python("bench.peers.asyncpg_rows", way), 20_000, _rows)
         for way in ("unnest", "executemany", "copy")
     ),
 )
-
-
-async def install_node() -> str | None:
-    """Install what the Node.js program needs, once; why that is not possible, or None."""
-    npm = shutil.which("npm")
-    if not npm or not shutil.which("node"):
-        return "node and npm are not both here"
-    if (NODE / "node_modules/.package-lock.json").exists():
-        return None
-    process = await asyncio.create_subprocess_exec(
-        *(npm, "ci", "--prefer-offline", "--no-audit", "--no-fund"),
-        cwd=NODE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return f"npm ci failed: {said.decode()[-LAST_WORDS:]}" if process.returncode else None
-
-
-async def _run(command: tuple[str, ...], job: Job) -> Measure:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await process.communicate(job.line())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise Failed(f"ended with {process.returncode}:\n{err.decode()[-LAST_WORDS:]}")
-    return Measure(**json.loads(out.splitlines()[-1]))

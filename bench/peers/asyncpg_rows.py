@@ -47,17 +47,18 @@ async def fill(job: Job, watch: Stopwatch, insert: Insert) -> None:
         (uuid.uuid4(), sessions[number % len(sessions)], f"a row, and it is number {number}", json.dumps({"k": number}))
         for number in range(job.messages)
     ]
-    watch.start()
     for begin in range(0, len(rows), BATCH):
+        watch.start()
         batch = rows[begin : begin + BATCH]
         await insert(connection, batch)
-        watch.settle(len(batch))
+        if watch.settle(len(batch)):
+            break
     await connection.close()
 
 
 def main() -> None:
     job = Job.read()
-    watch = Stopwatch(job.messages)
+    watch = Stopwatch(job)
     uvloop.run(fill(job, watch, WAYS[sys.argv[1]]))
     watch.report()
 

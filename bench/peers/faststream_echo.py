@@ -24,7 +24,7 @@ class Query(BaseModel):
 
 def main() -> None:
     job = Job.read()
-    watch = Stopwatch(job.messages)
+    watch = Stopwatch(job)
     broker = RabbitBroker(job.rabbitmq_url, default_channel=Channel(prefetch_count=PREFETCH), logger=None)
     app = FastStream(broker, logger=None)
 

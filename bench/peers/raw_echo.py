@@ -40,7 +40,7 @@ async def echo(job: Job, watch: Stopwatch) -> None:
 
 def main() -> None:
     job = Job.read()
-    watch = Stopwatch(job.messages)
+    watch = Stopwatch(job)
     uvloop.run(echo(job, watch))
     watch.report()
 

@@ -13,7 +13,7 @@ from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import DateTime, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bench.peers.faststream_echo import settling
@@ -36,6 +36,7 @@ class Query(Base):
     session_id: Mapped[UUID]
     text: Mapped[str]
     status: Mapped[str] = mapped_column(server_default="pending")
+    response: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
@@ -56,27 +57,37 @@ class ReadQuery(BaseModel):
     session_id: UUID
     text: str
     status: str
+    response: dict[str, Any] | None
     meta: dict[str, Any]
     version: int
     created_at: datetime
     updated_at: datetime
 
 
+def sessions(job: Job) -> async_sessionmaker[AsyncSession]:
+    url, _ = engine_url(job.database_url)
+    engine = create_async_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW)
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def connected(job: Job) -> RabbitBroker:
+    return RabbitBroker(job.rabbitmq_url, default_channel=Channel(prefetch_count=PREFETCH), logger=None)
+
+
+def queue(name: str) -> RabbitQueue:
+    return RabbitQueue(name, queue_type=QueueType.QUORUM, durable=True)
+
+
 def main() -> None:
     job = Job.read()
-    watch = Stopwatch(job.messages)
-    url, _ = engine_url(job.database_url)
-    sessions = async_sessionmaker(
-        create_async_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW), expire_on_commit=False
-    )
-    broker = RabbitBroker(job.rabbitmq_url, default_channel=Channel(prefetch_count=PREFETCH), logger=None)
+    watch, opened, broker = Stopwatch(job), sessions(job), connected(job)
     app = FastStream(broker, logger=None)
 
-    @broker.subscriber(RabbitQueue(job.requests, queue_type=QueueType.QUORUM, durable=True))
-    @broker.publisher(RabbitQueue(job.results, queue_type=QueueType.QUORUM, durable=True), persist=True)
+    @broker.subscriber(queue(job.requests))
+    @broker.publisher(queue(job.results), persist=True)
     async def create(request: CreateQuery) -> ReadQuery:
         watch.start()
-        async with sessions() as session:
+        async with opened() as session:
             query = Query(**request.model_dump())
             session.add(query)
             await session.commit()

@@ -42,31 +42,34 @@ function publish(row, correlationId) {
 }
 
 const measure = await new Promise((resolve, reject) => {
-  let left = job.messages;
+  let skipped = 0;
+  let settled = 0;
   let begun;
   let cpuBegun;
 
   async function serve(message) {
-    if (begun === undefined) {
+    if (begun === undefined && skipped >= job.skipped) {
       begun = performance.now();
       cpuBegun = process.cpuUsage();
     }
     const row = await store(JSON.parse(message.content));
     await publish(row, message.properties.correlationId);
     requests.ack(message);
-    if (--left === 0) {
+    if (begun === undefined) {
+      skipped += 1;
+      return;
+    }
+    settled += 1;
+    const seconds = (performance.now() - begun) / 1000;
+    if (seconds >= job.seconds || skipped + settled === job.messages) {
       const { user, system } = process.cpuUsage(cpuBegun);
-      const seconds = (performance.now() - begun) / 1000;
-      resolve({ messages: job.messages, seconds, cpu_seconds: (user + system) / 1e6 });
+      resolve({ messages: settled, seconds, cpu_seconds: (user + system) / 1e6 }); // only the first time counts
     }
   }
 
   requests.consume(job.requests, (message) => serve(message).catch(reject)).catch(reject);
 });
 
-await requests.close(); // the close of the connection would overtake the acks
-await inbound.close();
-await outbound.close();
-await pool.end();
+// Without a goodbye: what is half served comes again, and nobody stumbles over a channel that closes under it.
 console.log(JSON.stringify(measure));
 process.exit(0);
