@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.pool import NullPool
 
 from src import rows
@@ -158,6 +158,14 @@ class _Session(Session):
 @event.listens_for(_Session, "do_orm_execute")
 def _doubt(state: ORMExecuteState) -> None:
     if not isinstance(state.statement, sa.Select) and (loaded := state.session.info.get("rows")):
+        loaded.doubt()
+
+
+@event.listens_for(_Session, "after_soft_rollback")
+def _forget_held_back(session: Session, transaction: SessionTransaction) -> None:
+    """What was held back since a savepoint goes with it: to begin one writes all that there was before."""
+    if transaction.nested and (loaded := session.info.get("rows")):
+        loaded.writes.forget()
         loaded.doubt()
 
 

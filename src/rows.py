@@ -199,6 +199,9 @@ class Rows:
         touched = {*self.changes.rows()}
         self._by_id, self._parents = known.by_id, known.parents
         self._by_unique, self._owned = known.by_unique, known.owned
+        kept = {row for row in self._by_id.values() if row is not None}
+        for stranger in [row for row in self._session if isinstance(row, Record) and row not in kept]:
+            self._session.expunge(stranger)  # it was made, or first loaded, after that moment
         for (model, row_id), row in [*self._by_id.items()]:
             if row is not None and (row in touched or row not in self._session or inspect(row).expired):
                 self._forget(model, row_id)
