@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+import psutil
+
 from dev import accounts, ports, processes
 
 _STOP_SECONDS = 30.0
@@ -27,7 +29,8 @@ class State:
 
     ports: tuple[int, ...]
     home: str
-    process: processes.Process | None = None
+    pid: int | None = None
+    born: float | None = None
 
 
 class Node(ABC):
@@ -90,13 +93,12 @@ class Node(ABC):
 
     @property
     def pid(self) -> int | None:
-        process = self._state.process
-        return process.pid if process and self.running else None
+        return self._state.pid if self.running else None
 
     @property
     def running(self) -> bool:
         """Whether its process lives; it may not answer yet."""
-        return self._state.process is not None and processes.alive([self._state.process])
+        return self._process is not None
 
     def start(self) -> None:
         """Start the server where it does not run and return once it answers; else `StartError`."""
@@ -130,6 +132,10 @@ class Node(ABC):
     def __exit__(self, *_: object) -> None:
         self._abandon()
 
+    @property
+    def _process(self) -> psutil.Process | None:
+        return processes.find(self._state.pid, self._state.born) if self._state.pid else None
+
     def _settle(self) -> None:
         home = self._state.home
         if not home or not Path(home).is_dir() or not accounts.reaches(Path(home), self.account):
@@ -145,11 +151,11 @@ class Node(ABC):
         if not self._outlives:
             self._guard = processes.Guard(process, self.abandon_signal)
             atexit.register(self._abandon)
-        self._record(State(self._state.ports, self._state.home, process))
+        self._record(State(self._state.ports, self._state.home, process.pid, processes.birth(process)))
 
     def _end(self, signum: signal.Signals) -> None:
-        process = self._state.process
-        if process is not None and self.running:
+        process = self._process
+        if process is not None:
             members = processes.family(process)
             if signum != signal.SIGKILL:
                 processes.send(process, signum)
@@ -162,7 +168,7 @@ class Node(ABC):
             self._guard.dismiss()
             self._guard = None
         atexit.unregister(self._abandon)
-        if self._state.process is not None:
+        if self._state.pid is not None:
             self._record(State(self._state.ports, self._state.home))
 
     def _abandon(self) -> None:
@@ -180,8 +186,7 @@ class Node(ABC):
             record = json.loads((self.folder / "server.json").read_text())
         except FileNotFoundError:
             return None
-        process = processes.Process(**record["process"]) if record["process"] else None
-        return State(tuple(record["ports"]), record["home"], process)
+        return State(tuple(record["ports"]), record["home"], record.get("pid"), record.get("born"))
 
     def _record(self, state: State) -> None:
         self._state = state

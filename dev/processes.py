@@ -3,32 +3,25 @@
 A pid alone may be another process by tomorrow, so a process is its pid and the moment it started.
 """
 
-import os
+import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from dev import accounts
 
 _POLL_SECONDS = 0.02
+_DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 # The shell leaves at once, so that the server is reaped by the system, whoever waits for it or not.
 _LAUNCH = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 # Blocks until the pipe closes, which it does however its holder dies.
 _GUARD = 'read -r _; kill -s "$1" "$2" 2>/dev/null'
-
-
-@dataclass(frozen=True)
-class Process:
-    """One live process; equal to another only where it is the very same one."""
-
-    pid: int
-    started: str
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -48,7 +41,7 @@ def launch(
     folder: Path,
     environment: Mapping[str, str],
     account: accounts.Account | None,
-) -> Process | None:
+) -> psutil.Process | None:
     """Start `command` in its own session, outliving us; None where it was gone before we could look."""
     shell = subprocess.run(
         ["/bin/sh", "-c", _LAUNCH, "launch", log, *command],
@@ -63,47 +56,48 @@ def launch(
     return find(int(shell.stdout))
 
 
-def find(pid: int) -> Process | None:
-    """The live process with this pid, if there is one."""
-    return next((process for process, _ in _table() if process.pid == pid), None)
+def find(pid: int, born: float | None = None) -> psutil.Process | None:
+    """The live process with this pid, if there is one, and if it is the one that was `born` then."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if alive([process]) and (born is None or abs(birth(process) - born) < 1):
+            return process
+    return None
 
 
-def family(root: Process) -> list[Process]:
+def birth(process: psutil.Process) -> float:
+    """When it started, in seconds after the boot: the time of day would change with the clock that tells it."""
+    return process.create_time() - psutil.boot_time()
+
+
+def family(root: psutil.Process) -> list[psutil.Process]:
     """`root`, where it is alive, and all that descend from it."""
-    table = _table()
-    members = [process for process, _ in table if process == root]
-    for member in members:
-        members += [process for process, parent in table if parent == member.pid]
-    return members
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
-def alive(processes: Iterable[Process]) -> bool:
+def alive(processes: Iterable[psutil.Process]) -> bool:
     """Whether one of them still runs; a zombie does not."""
-    wanted = set(processes)
-    return any(process in wanted for process, _ in _table())
+    return any(process.is_running() and not is_zombie(process.pid) for process in processes)
 
 
 def is_zombie(pid: int) -> bool:
     """Whether this process is dead, yet nobody has asked for its exit code."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() in _DEAD
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass
-    return find(pid) is None
 
 
-def send(process: Process, signum: signal.Signals) -> None:
+def send(process: psutil.Process, signum: signal.Signals) -> None:
     """Signal the process, where it is still the one we mean."""
-    if find(process.pid) == process:
-        try:
-            os.kill(process.pid, signum)
-        except ProcessLookupError:
-            return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signum)
 
 
-def kill(root: Process, also: Iterable[Process] = (), seconds: float = 10.0) -> None:
+def kill(root: psutil.Process, also: Iterable[psutil.Process] = (), seconds: float = 10.0) -> None:
     """Kill -9 `root`, its descendants and `also`; all are gone on return, else `TimeoutError`."""
     # A stopped parent forks no child between our look at its family and their end.
     send(root, signal.SIGSTOP)
@@ -117,7 +111,7 @@ def kill(root: Process, also: Iterable[Process] = (), seconds: float = 10.0) -> 
 class Guard:
     """Signals a process when this one is gone, even by kill -9; `dismiss` it before that."""
 
-    def __init__(self, process: Process, signum: signal.Signals) -> None:
+    def __init__(self, process: psutil.Process, signum: signal.Signals) -> None:
         self._shell = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "guard", signum.name.removeprefix("SIG"), str(process.pid)],
             stdin=subprocess.PIPE,
@@ -130,29 +124,3 @@ class Guard:
         """End the guard and spare the process."""
         self._shell.kill()
         self._shell.communicate()
-
-
-def _table() -> list[tuple[Process, int]]:
-    """Every live process with its parent's pid."""
-    return _read_proc() if sys.platform == "linux" else _read_ps()
-
-
-def _read_proc() -> list[tuple[Process, int]]:
-    rows = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (folder / "stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked
-        # The name before the last ")" may hold blanks; fields 3, 4 and 22 of proc(5) follow it.
-        fields = stat.rpartition(")")[2].split()
-        if fields[0] not in "ZX":
-            rows.append((Process(int(folder.name), fields[19]), int(fields[1])))
-    return rows
-
-
-def _read_ps() -> list[tuple[Process, int]]:
-    columns = ["ps", "-A", "-o", "pid=,ppid=,stat=,lstart="]
-    listing = subprocess.run(columns, capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 3) for line in listing.splitlines()]
-    return [(Process(int(pid), at), int(parent)) for pid, parent, state, at in rows if state[0] != "Z"]

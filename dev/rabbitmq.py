@@ -101,7 +101,7 @@ class RabbitServer(nodes.Node):
         }
 
     def answers(self) -> bool:
-        return amqp.lets_in(self.port)
+        return amqp.lets_in(self.url)
 
     def _write(self, name: str, text: str) -> None:
         path = self.home / name

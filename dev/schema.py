@@ -1,29 +1,97 @@
-"""Check the migrations on a fresh database: `python -m dev.schema`.
+"""The schema of a database: `python -m dev.schema check | new MESSAGE | upgrade | downgrade`.
 
-They run from the first to the last, and the models must then hold nothing that they have not made.
+`check` and `new` compare the models with a throw-away database that every migration has run on: the
+first fails where they differ, the second writes the migration that is missing. The other two work
+on the database that the settings name, else on that of the server which is found.
 """
 
+import argparse
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+import config
 from dev import database, search, servers
+from src.database import describe
+
+ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
+PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
+
+
+def check() -> None:
+    """`CommandError` where the models hold something that the migrations do not make."""
+    with _migrated():
+        command.check(ALEMBIC)
+
+
+def write(message: str) -> None:
+    """Write the migration that makes what the models hold and no migration makes yet."""
+    if not message.strip():
+        raise CommandError('Say what the migration does: make db-migrate-new m="add orders"')
+    with _migrated():
+        command.revision(ALEMBIC, message, autogenerate=True)
+
+
+def upgrade() -> None:
+    """Migrate the database to the newest revision."""
+    _choose()
+    command.upgrade(ALEMBIC, "head")
+
+
+def downgrade() -> None:
+    """Take the database back by one revision."""
+    _choose()
+    command.downgrade(ALEMBIC, "-1")
+
+
+@contextmanager
+def _migrated() -> Iterator[None]:
+    with database.fresh(servers.find_postgres().url, "db_schema") as url:
+        os.environ["DATABASE_URL"] = url
+        command.upgrade(ALEMBIC, "head")
+        yield
+
+
+def _choose() -> None:
+    # Parts of a URL and a line in .env count too: who named a database would not expect another to change.
+    if "DEV_SERVERS" in os.environ or not config.load().model_fields_set & PLACE:
+        os.environ["DATABASE_URL"] = servers.find_postgres().url
+
+
+def _run(action: str, message: str) -> None:
+    match action:
+        case "check":
+            check()
+        case "new":
+            write(message)
+        case "upgrade":
+            upgrade()
+        case "downgrade":
+            downgrade()
 
 
 def main() -> int:
-    """The exit code of the first step that failed, else 0."""
+    """Run the command line; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m dev.schema", description="The schema of a database.")
+    parser.add_argument("action", choices=("check", "new", "upgrade", "downgrade"))
+    parser.add_argument("message", nargs="?", default="", help="what the new migration does")
+    arguments = parser.parse_args()
     try:
-        found = servers.find_postgres()
-    except search.NoServerError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    with database.fresh(found.url, "db_check") as url:
-        return _alembic(url, "upgrade", "head") or _alembic(url, "check")
-
-
-def _alembic(url: str, *arguments: str) -> int:
-    environment = {**os.environ, "DATABASE_URL": url}
-    return subprocess.run([sys.executable, "-m", "alembic", *arguments], check=False, env=environment).returncode
+        _run(arguments.action, arguments.message)
+    except (search.NoServerError, config.WrongSettings, CommandError) as error:
+        search.say(str(error))
+    except (SQLAlchemyError, OSError) as error:
+        search.say(f"PostgreSQL: {describe(error)}")
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dev import docker, install, nodes, processes
+from dev import containers, install, nodes, processes
 
 _CONTAINER_SECONDS = 120.0
 
@@ -30,7 +30,7 @@ class Search:
     variables: tuple[str, ...]
     standard: tuple[str, ...]
     lets_in: Callable[[str], bool]
-    container: docker.Container
+    container: containers.Container
     container_url: str
     private: Callable[[], nodes.Node]
     provide: Callable[[], bool]
@@ -74,13 +74,13 @@ class Search:
         return Found(node.url, "the private server of an earlier run")
 
     def _in_docker(self) -> Found | None:
-        if not docker.engine_answers():
+        if not containers.engine_answers():
             say(f"{self.name}: no Docker engine that answers")
             return None
         say(f"{self.name}: starting the container {self.container.name} from {self.container.image}")
         try:
             url = self.container_url.format(port=self.container.start())
-        except docker.DockerError as error:
+        except containers.EngineError as error:
             say(f"{self.name}: no container: {error}")
             return None
         if processes.wait_until(lambda: self.lets_in(url), _CONTAINER_SECONDS):

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from dev import amqp, database, docker, install, postgres, rabbitmq, search
+from dev import amqp, containers, database, install, postgres, rabbitmq, search
 
 _FOLDER = Path(__file__).resolve().parent.parent / ".servers"
 _POSTGRES_PASSWORD = "postgres"  # noqa: S105 - a container's, published to this host alone
@@ -62,10 +61,9 @@ def _stop_nodes() -> Iterator[str]:
 
 
 def _stop_containers() -> Iterator[str]:
-    if docker.engine_answers():
+    if containers.engine_answers():
         for container in (_postgres_search().container, _rabbitmq_search().container):
-            if container.running:
-                container.stop()
+            if container.stop():
                 yield f"the container {container.name}"
 
 
@@ -78,8 +76,8 @@ def _postgres_search() -> search.Search:
             f"postgresql://{login}@127.0.0.1:5432/postgres" for login in ("postgres", "postgres:postgres", user)
         ),
         lets_in=database.may_create,
-        container=docker.Container(
-            "db-dev-postgres", "postgres:18", 5432, ("--env", f"POSTGRES_PASSWORD={_POSTGRES_PASSWORD}")
+        container=containers.Container(
+            "db-dev-postgres", "postgres:18", 5432, {"POSTGRES_PASSWORD": _POSTGRES_PASSWORD}
         ),
         container_url=f"postgresql://postgres:{_POSTGRES_PASSWORD}@127.0.0.1:{{port}}/postgres",
         private=_postgres_node,
@@ -92,8 +90,8 @@ def _rabbitmq_search() -> search.Search:
         name="RabbitMQ",
         variables=("RABBITMQ_URL", "AMQP_URL"),
         standard=("amqp://guest:guest@127.0.0.1:5672/",),
-        lets_in=lambda url: amqp.lets_in(urlsplit(url).port or 5672),
-        container=docker.Container("db-dev-rabbitmq", "rabbitmq:4-management", 5672),
+        lets_in=amqp.lets_in,
+        container=containers.Container("db-dev-rabbitmq", "rabbitmq:4-management", 5672),
         container_url="amqp://guest:guest@127.0.0.1:{port}/",
         private=_rabbitmq_node,
         provide=_install_rabbitmq,

@@ -1,6 +1,5 @@
 """What every table and every schema has: a UUIDv7 id, timestamps, a version, names of constraints, strictness."""
 
-import json
 import sys
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
@@ -10,13 +9,14 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, cast
 from uuid import UUID
 
-from pydantic import AliasGenerator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import JSON as PlainJSON
 from sqlalchemy import Column, ColumnElement, DateTime, Enum, MetaData, Text, func, inspect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
+from src.canonical import canonical, same
 from src.clock import now
 from src.errors import IllegalTransition
 
@@ -25,7 +25,7 @@ if sys.version_info >= (3, 14):
 else:
     from uuid_utils.compat import uuid7
 
-type JSON = dict[str, Any]
+type JSON = Annotated[dict[str, Any], AfterValidator(canonical)]
 """A JSON object in a column. Replace it, never change it in place: a change inside is not seen."""
 
 NAMING = {
@@ -35,13 +35,6 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-def same(one: object, other: object) -> bool:
-    """Equal, and in JSON too: to Python ``{"a": 1}``, ``{"a": True}`` and ``{"a": 1.0}`` are the same."""
-    if not isinstance(one, (dict, list)) or one != other:
-        return one == other
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 class ExactJSON(PlainJSON):
@@ -54,7 +47,7 @@ class ExactJSON(PlainJSON):
 class Base(DeclarativeBase):
     """A table with an id. The client may choose it (any UUID); where it does not, it is a UUIDv7 made here.
 
-    A new object has a value in every column at once, its defaults included: answers are made before the flush.
+    A new object has a value in every column and collection at once: answers are made before the flush.
     """
 
     metadata = MetaData(naming_convention=NAMING)
@@ -86,7 +79,10 @@ def columns(model: type[Base]) -> tuple[str, ...]:
 
 @cache
 def _defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    return tuple((attribute.key, _default(attribute.columns[0])) for attribute in inspect(model).column_attrs)
+    mapper = inspect(model)
+    columns = ((attribute.key, _default(attribute.columns[0])) for attribute in mapper.column_attrs)
+    collections = ((rel.key, list) for rel in mapper.relationships if rel.uselist and rel.lazy == "selectin")
+    return (*columns, *collections)
 
 
 def _default(column: ColumnElement[Any]) -> Callable[[], Any]:

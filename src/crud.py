@@ -4,7 +4,7 @@ Nothing here commits, knows a message or an entity. What goes wrong is raised as
 changed. Within a batch every function sees what the requests before it have done.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import keys, rows
-from src.base import Base, Record, columns, same
+from src.base import Base, Record, columns
+from src.canonical import same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 
 
@@ -21,7 +22,7 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
     loaded = rows.of(session)
     if values.get("id") is None:
         values.pop("id", None)
-    elif await loaded.exists(model, values["id"]):
+    elif (await loaded.exist(model, [values["id"]]))[0]:
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
     await _check_parents(session, row, values)
@@ -55,8 +56,7 @@ async def update[M: Record](
     row = await get(session, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
-    if await _check_uniques(session, row, changes):
-        await session.flush()  # what frees the value must be written before what takes it
+    await _check_uniques(session, row, changes)
     for name, value in changes.items():
         setattr(row, name, value)
     return row
@@ -79,7 +79,7 @@ async def list[M: Record](  # noqa: A001 - it is called as crud.list
 ) -> Sequence[M]:
     """The rows whose attributes equal ``where``, by the attributes in ``order`` (``-`` before a descending one)."""
     statement = sa.select(model).where(*_equal(model, where)).order_by(*_ordered(model, order))
-    return (await session.scalars(statement.limit(limit).offset(offset))).all()
+    return await rows.of(session).select(statement.limit(limit).offset(offset))
 
 
 async def count(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> int:
@@ -94,10 +94,10 @@ async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, A
     return (await session.scalars(sa.select(found))).one()
 
 
-async def check_exist(session: AsyncSession, model: type[Base], ids: Iterable[UUID], field: str) -> None:
+async def check_exist(session: AsyncSession, model: type[Base], ids: Collection[UUID], field: str) -> None:
     """Raise ForeignKey where one of the rows that ``field`` of the request names is not there."""
-    for index, row_id in enumerate(ids):
-        if not await rows.of(session).exists(model, row_id):
+    for index, there in enumerate(await rows.of(session).exist(model, ids)):
+        if not there:
             raise ForeignKey(errors=[error(f"{field}/{index}", f"names no {model.__name__.lower()}")])
 
 
@@ -111,18 +111,17 @@ async def _check_parents(session: AsyncSession, row: Record, values: Mapping[str
         value = values.get(name)
         if value is None or (parent is type(row) and value == row.id):
             continue
-        if not await rows.of(session).exists(parent, value):
+        if not (await rows.of(session).exist(parent, [value]))[0]:
             raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
 
 
-async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[str, Any]) -> bool:
-    """Whether a unique value changes. Raises Conflict where another row has it."""
+async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[str, Any]) -> None:
+    """Raise Conflict where another row has a unique value that this one is to have."""
     changed = [names for names in keys.uniques(type(row)) if any(name in changes for name in names)]
     for names in changed:
         values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
         if await rows.of(session).find(type(row), names, values) not in (None, row.id):
             raise Conflict(errors=[error(name, "is taken") for name in names])
-    return bool(changed)
 
 
 def _equal(model: type[Base], where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:

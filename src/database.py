@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import pydantic_core
 import sqlalchemy as sa
-from sqlalchemy import exc
-from sqlalchemy.engine import URL
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import NullPool
 
 from src import rows
@@ -74,8 +76,9 @@ class Database:
             "json_deserializer": pydantic_core.from_json,
         }
         self._engine = create_async_engine(url, **arguments, **options)
+        event.listen(self._engine.sync_engine, "handle_error", _note_refusal)
         self._probe_engine = create_async_engine(url, **arguments, poolclass=NullPool)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
@@ -120,6 +123,43 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+class _Session(Session):
+    """Tells ``rows`` of statements that are none of its own, and may change any row."""
+
+
+@event.listens_for(_Session, "do_orm_execute")
+def _doubt(state: ORMExecuteState) -> None:
+    if not isinstance(state.statement, sa.Select) and (loaded := state.session.info.get("rows")):
+        loaded.doubt()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Whether the database has refused a statement of this connection, even if nobody was told."""
+
+    _info: dict[str, Any]
+
+    @classmethod
+    async def of(cls, session: AsyncSession) -> Self:
+        """Those from now on."""
+        refusals = cls((await session.connection()).info)
+        refusals.take()
+        return refusals
+
+    def take(self) -> BaseException | None:
+        """The first one since the last call."""
+        error: BaseException | None = self._info.pop(_REFUSED, None)
+        return error
+
+
+_REFUSED = "refused"
+
+
+def _note_refusal(context: ExceptionContext) -> None:
+    if context.connection is not None:
+        context.connection.info.setdefault(_REFUSED, context.sqlalchemy_exception or context.original_exception)
 
 
 def translate(error: BaseException) -> BaseException:

@@ -60,6 +60,9 @@ class Operation:
         for name, parent in names.parents.items():
             if (parent_id := data.__dict__[name]) is not None:
                 wanted.parents[parent].add(parent_id)
+        for name in names.peers:
+            if (peer_id := data.__dict__[name]) is not None:
+                wanted.rows[self.entity.model].add(peer_id)
         for unique in names.uniques:
             values = tuple(data.__dict__[name] for name in unique)
             if None not in values:
@@ -68,19 +71,22 @@ class Operation:
     @cached_property
     def _names(self) -> "_Names":
         fields, model = self.request.model_fields, self.entity.model
+        references = [(name, parent) for name, parent in keys.parents(model).items() if name in fields]
         return _Names(
             id="id" in fields,
-            parents={name: parent for name, parent in keys.parents(model).items() if name in fields},
+            parents={name: parent for name, parent in references if parent is not model},
+            peers=tuple(name for name, parent in references if parent is model),
             uniques=tuple(unique for unique in keys.uniques(model) if all(name in fields for name in unique)),
         )
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Which of a request's fields name rows."""
+    """Which of a request's fields name rows; ``peers`` are rows of the entity itself."""
 
     id: bool
     parents: dict[str, type[Base]]
+    peers: tuple[str, ...]
     uniques: tuple[tuple[str, ...], ...]
 
 
@@ -108,8 +114,8 @@ class Entity:
         return self._register(name, writes=False)
 
     def operations(self) -> list[Operation]:
-        """Every operation of the entity."""
-        return [*self._writes(), *self._reads(), *self.own]
+        """Every operation of the entity; one of its own takes the place of the common one of its name."""
+        return [*{operation.name: operation for operation in (*self._writes(), *self._reads(), *self.own)}.values()]
 
     def answer(self, result: Any, limit: int) -> bytes:
         """What a handler returned, as JSON: rows as the Read schema has them. Raises ResultTooLarge, in bytes."""

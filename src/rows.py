@@ -7,17 +7,19 @@ Whatever is not in it is asked of the database, which differs from it only in wh
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Select, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import keys
-from src.base import Base, Record, columns, same
+from src import cascades, keys
+from src.base import Base, Record
+from src.changes import Changes
 from src.clock import now
+from src.loads import Loads
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
@@ -34,61 +36,27 @@ class Wanted:
         self.rows, self.parents, self.uniques = defaultdict(set), defaultdict(set), defaultdict(set)
 
 
-class Changes:
-    """What one request has done: rows that it has added, removed, and got, these as they were before."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known at one moment, to be known again after a rollback to it."""
 
-    def __init__(self) -> None:
-        self._before: dict[Record, dict[str, Any]] = {}
-        self._added: list[Record] = []
-        self._removed: list[Record] = []
-
-    def get(self, row: Record) -> None:
-        """What becomes of the row from here on is the request's doing."""
-        if row not in self._before and row not in self._added:
-            self._before[row] = _state(row)
-
-    def add(self, row: Record) -> None:
-        self._added.append(row)
-
-    def remove(self, row: Record) -> None:
-        self._removed.append(row)
-        self._before.pop(row, None)
-
-    def forget(self, row: Record) -> None:
-        """The database has changed or deleted it."""
-        self._before.pop(row, None)
-
-    @property
-    def any(self) -> bool:
-        """The request has changed something."""
-        return bool(self._added or self._removed or any(map(self._changed, self._before)))
-
-    def include(self, row: Record) -> bool:
-        """Whether the request has made, changed or removed this row."""
-        return row in self._added or row in self._removed or (row in self._before and bool(self._changed(row)))
-
-    def updated(self) -> list[tuple[Record, dict[str, Any], set[str]]]:
-        """Each row that was there before and is not as it was: the row, its former values, the names that changed."""
-        return [(row, before, changed) for row, before in self._before.items() if (changed := self._changed(row))]
-
-    def _changed(self, row: Record) -> set[str]:
-        state = _state(row)
-        return {name for name, value in self._before[row].items() if not same(state[name], value)}
+    by_id: dict[tuple[type[Base], UUID], Record | None]
+    parents: dict[tuple[type[Base], UUID], bool]
+    by_unique: dict[Unique, UUID | None]
 
 
 class Rows:
-    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
-
-    With ``lock`` rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the
-    two do not wait for each other, so that a child can be added to a row that another partition changes.
-    """
+    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served."""
 
     def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
         self._session = session
-        self._lock = lock
+        self._writes = lock
+        self._loads = Loads(session, lock=lock)
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
+        self._stale: defaultdict[type[Base], set[UUID]] = defaultdict(set)  # to be read with the next that is asked for
+        self._doubtful = False
         self.changes = Changes()
 
     async def load(self, wanted: Wanted) -> None:
@@ -96,8 +64,7 @@ class Rows:
         for model in sorted(wanted.rows, key=_table_name):
             await self._load(model, wanted.rows[model])
         for parent in sorted(wanted.parents, key=_table_name):
-            known = {row_id for model, row_id in self._by_id if model is parent}
-            await self._load_parents(parent, wanted.parents[parent] - known)
+            await self.exist(parent, wanted.parents[parent])
         for model, names in sorted(wanted.uniques, key=lambda unique: (_table_name(unique[0]), unique[1])):
             await self._load_unique(model, names, wanted.uniques[model, names])
 
@@ -106,22 +73,37 @@ class Rows:
         if (model, row_id) not in self._by_id:
             await self._load(model, {row_id})
         row = self._by_id[model, row_id]
-        if row is not None:
+        if row is not None and self._writes:
             self.changes.get(row)
         return row
 
-    async def exists(self, model: type[Base], row_id: UUID) -> bool:
-        """Whether there is such a row to refer to; if so, nobody deletes it before this transaction ends."""
-        if (model, row_id) in self._by_id:
-            return self._by_id[model, row_id] is not None
-        if (model, row_id) not in self._parents:
-            await self._load_parents(model, {row_id})
-        return self._parents[model, row_id]
+    async def select[M: Record](self, statement: Select[M]) -> Sequence[M]:
+        """The rows that a statement finds once all changes are written, locked as if they were got by their ids."""
+        if not self._writes:
+            return await self._loads.selected(statement)
+        await self._session.flush()
+        found = await self._loads.selected(statement)
+        for row in found:
+            self._note(row)
+            self.changes.get(row)
+        return found
+
+    async def exist(self, model: type[Base], ids: Collection[UUID]) -> list[bool]:
+        """Whether there are such rows to refer to; if so, nobody deletes them before this transaction ends."""
+        unknown = {each for each in ids if (model, each) not in self._by_id and (model, each) not in self._parents}
+        if unknown:
+            there = await self._loads.ids(model, unknown)
+            self._parents |= {(model, each): each in there for each in unknown}
+        return [
+            self._by_id[model, each] is not None if (model, each) in self._by_id else self._parents[model, each]
+            for each in ids
+        ]
 
     async def find(self, model: type[Base], names: tuple[str, ...], values: tuple[Any, ...]) -> UUID | None:
         """The row that has these values in a unique constraint's columns; None in one of them is equal to nothing."""
         if None in values:
             return None
+        await self._write_renamed()
         if (model, names, values) not in self._by_unique:
             await self._load_unique(model, names, {values})
         return self._by_unique[model, names, values]
@@ -130,21 +112,22 @@ class Rows:
         """A new row, of an id and unique values that are free."""
         self._session.add(row)
         self.changes.add(row)
-        self._by_id[type(row), row.id] = row
-        self._own_uniques(row, row.__dict__, row.id)
+        self._note(row)
 
     async def remove(self, row: Record) -> None:
         """Delete the row; flushed on both sides, for a flush writes what came before a delete after it."""
+        consequences = cascades.of(type(row))
         await self._session.flush()
+        connection = await self._session.connection()
+        for update in consequences.updates:
+            await connection.execute(update, {"row_id": row.id, "moment": now()})
         await self._session.delete(row)
         await self._session.flush()
-        self._note_removed(row)
-
-    def _note_removed(self, row: Record) -> None:
         self.changes.remove(row)
-        self._own_uniques(row, row.__dict__, None)
+        self._free_uniques(row)
         self._by_id[type(row), row.id] = None
-        self._forget_children(row)
+        for model in consequences.models:
+            await self._reread(model)
 
     def begin(self) -> Changes:
         """A request begins: nothing is changed yet."""
@@ -152,99 +135,117 @@ class Rows:
         return self.changes
 
     async def end(self) -> None:
-        """A request ends: count the version of what it changed; flush where a unique value was changed."""
-        renamed: list[tuple[Record, dict[str, Any]]] = []
-        for row, before, changed in self.changes.updated():
-            row.version = before["version"] + 1
-            row.updated_at = now()
-            if any(changed.intersection(unique) for unique in keys.uniques(type(row))):
-                renamed.append((row, before))
-        for row, before in renamed:
-            self._own_uniques(row, before, None)
-        for row, _ in renamed:
-            self._own_uniques(row, row.__dict__, row.id)
+        """A request ends: count the version of what it changed, and write what has another unique value."""
+        self.changes.check_removed()
+        for update in list(self.changes.updates()):
+            update.row.version = update.before["version"] + 1
+            update.row.updated_at = now()
+        await self._write_renamed()
+        if self._doubtful:
+            await self._session.flush()
+            self.forget()
+
+    def doubt(self) -> None:
+        """A statement of the handler's own may have changed anything: what is loaded counts until the request ends."""
+        self._doubtful = True
+
+    def forget(self) -> None:
+        """Begin anew, after a rollback."""
+        self._session.expunge_all()
+        self._by_id, self._parents, self._by_unique = {}, {}, {}
+        self._stale.clear()
+        self._doubtful = False
+        self.begin()
+
+    def known(self) -> Known:
+        """What is known now, for ``restore`` after a rollback to this moment."""
+        return Known(dict(self._by_id), dict(self._parents), dict(self._by_unique))
+
+    def restore(self, known: Known) -> None:
+        """Know again what was known then; what was rolled back is read again with the next row that is asked for."""
+        touched = {*self.changes.rows()}
+        self._by_id, self._parents, self._by_unique = known.by_id, known.parents, known.by_unique
+        for (model, row_id), row in [*self._by_id.items()]:
+            if row is not None and (row in touched or row not in self._session or inspect(row).expired):
+                self._forget(model, row_id)
+        self._doubtful = False
+        self.begin()
+
+    async def _write_renamed(self) -> None:
+        """Write rows of which the request has changed a unique value: what frees one goes before what takes it."""
+        renamed = [row for row in self.changes.held(Record) if not self._owns_uniques(row)]
+        for row in renamed:
+            self._free_uniques(row)
+        for row in renamed:
+            self._note(row)
         if renamed:
             await self._session.flush()
 
-    def forget(self) -> None:
-        """Begin anew, after a rollback or a statement that changed rows behind the session's back."""
-        self._session.expunge_all()
-        self._by_id, self._parents, self._by_unique = {}, {}, {}
-        self.begin()
+    async def _reread(self, model: type[Base]) -> None:
+        """A deletion has deleted or changed rows of this model: those in a handler's hands are read again at once."""
+        held = self.changes.held(model)
+        for key, row in [*self._by_id.items()]:
+            if key[0] is model and row not in held:
+                self._forget(*key)
+        self._parents = {key: found for key, found in self._parents.items() if key[0] is not model}
+        self._by_unique = {key: owner for key, owner in self._by_unique.items() if key[0] is not model}
+        for row in held:
+            del self._by_id[model, row.id]
+        for row in held:
+            if await self.get(type(row), row.id) is row:
+                self.changes.reread(row)
+            else:
+                self._session.expunge(row)
+                self.changes.lose(row)
 
-    def _own_uniques(self, row: Record, values: dict[str, Any], owner: UUID | None) -> None:
-        for names in keys.uniques(type(row)):
-            self._by_unique[type(row), names, tuple(values[name] for name in names)] = owner
+    def _forget(self, model: type[Base], row_id: UUID) -> None:
+        row = self._by_id.pop((model, row_id))
+        if row is None:
+            return
+        self._stale[model].add(row_id)
+        if row in self._session:
+            self._session.expunge(row)
 
-    def _forget_children(self, row: Record) -> None:
-        """The database has deleted or changed those that referred to the row: ask again for them."""
-        for model, name in keys.children(type(row)):
-            self._parents = {key: found for key, found in self._parents.items() if key[0] is not model}
-            self._by_unique = {key: found for key, found in self._by_unique.items() if key[0] is not model}
-            for other in [other for other in self._by_id.values() if other]:
-                if (type(other), other.id) not in self._by_id:
-                    continue  # forgotten with another one
-                if isinstance(other, model) and getattr(other, name) == row.id:
-                    self._forget(other)
-                    self._forget_children(other)
-                elif any(_holds(other, key, name, row.id) for key in _collections_of(other, model)):
-                    self._forget(other)
+    def _note(self, row: Record) -> None:
+        """The row is there, and has its unique values."""
+        self._by_id[type(row), row.id] = row
+        for unique in _uniques(row):
+            self._by_unique[unique] = row.id
 
-    def _forget(self, row: Record) -> None:
-        self._session.expunge(row)
-        self.changes.forget(row)
-        del self._by_id[type(row), row.id]
+    def _owns_uniques(self, row: Record) -> bool:
+        return all(self._by_unique.get(unique) == row.id for unique in _uniques(row))
+
+    def _free_uniques(self, row: Record) -> None:
+        for unique in [unique for unique, owner in self._by_unique.items() if owner == row.id]:
+            if unique[0] is type(row):
+                self._by_unique[unique] = None
 
     async def _load(self, model: type[Record], ids: set[UUID]) -> None:
-        statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        if self._lock:
-            statement = statement.with_for_update(key_share=True)
-        with self._session.no_autoflush:
-            found = {row.id: row for row in await self._session.scalars(statement)}
-        self._by_id |= {(model, row_id): found.get(row_id) for row_id in ids}
-
-    async def _load_parents(self, model: type[Base], ids: set[UUID]) -> None:
-        if not ids:
-            return
-        statement = select(model.id).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        if self._lock:
-            statement = statement.with_for_update(key_share=True, read=True)
-        with self._session.no_autoflush:
-            found = set(await self._session.scalars(statement))
-        self._parents |= {(model, row_id): row_id in found for row_id in ids}
+        """Load these rows, and those that were forgotten. What the session still has to write of them goes first."""
+        ids = ids | {each for each in self._stale.pop(model, set()) if (model, each) not in self._by_id}
+        if any(isinstance(row, model) and row.id in ids for row in self._session.dirty):
+            await self._session.flush()
+        found = await self._loads.rows(model, ids)
+        self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
+        for row in found:
+            self._note(row)
 
     async def _load_unique(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
-        attributes = [getattr(model, name) for name in names]
-        statement = select(model.id, *attributes).where(tuple_(*attributes).in_(_padded(sorted(values))))
-        with self._session.no_autoflush:
-            found = {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
-        for value in values:
-            self._by_unique[model, names, value] = found.get(value)
+        unknown = {value for value in values if (model, names, value) not in self._by_unique}
+        if unknown:
+            found = await self._loads.owners(model, names, unknown)
+            self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
 
-def _state(row: Record) -> dict[str, Any]:
-    """What of the row a request can change: its columns, and which rows its collections hold."""
-    state = {name: row.__dict__[name] for name in columns(type(row))}
-    return state | {name: tuple(held.id for held in getattr(row, name)) for name, _ in keys.collections(type(row))}
-
-
-def _collections_of(row: Record, model: type[Base]) -> list[str]:
-    """The collections of the row that hold rows of this model."""
-    return [name for name, held in keys.collections(type(row)) if held is model]
-
-
-def _holds(row: Record, collection: str, name: str, value: UUID) -> bool:
-    return any(getattr(held, name) == value for held in getattr(row, collection))
+def _uniques(row: Record) -> list[Unique]:
+    """The row's values in each unique constraint, but for those that are equal to nothing."""
+    model = type(row)
+    named = [(names, tuple(row.__dict__[name] for name in names)) for names in keys.uniques(model)]
+    return [(model, names, values) for names, values in named if None not in values]
 
 
 def _table_name(model: type[Base]) -> str:
     return str(model.__tablename__)
-
-
-def _padded[T](values: Sequence[T]) -> list[T]:
-    """Padded to a power of two: a few statements to prepare, not one for each length."""
-    size = 1 << (len(values) - 1).bit_length()
-    return [*values, *[values[-1]] * (size - len(values))]
 
 
 def of(session: AsyncSession) -> Rows:

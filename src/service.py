@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +17,7 @@ from src.amqp.decoder import Decoder
 from src.amqp.publisher import Publisher, Tries
 from src.amqp.topology import Topology
 from src.database import Database, describe, sqlstate
-from src.entity import Entity
+from src.entity import Entity, Operation
 from src.errors import Unavailable
 from src.operate import revision
 from src.subscribers import Subscribers
@@ -40,25 +40,11 @@ class Service:
         operations = {
             operation.key: operation for entity in entities or models.entities() for operation in entity.operations()
         }
-        self.database = Database(
-            settings.dsn,
-            settings.service_name,
-            echo=settings.sql_echo,
-            pool_size=settings.database_pool_size,
-            max_overflow=settings.database_max_overflow,
-            pool_timeout=settings.database_pool_timeout,
-            pool_recycle=settings.database_pool_recycle,
-        )
+        self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, settings.service_name)
-        self._topology = Topology(
-            names,
-            writes=[key for key, operation in operations.items() if operation.writes],
-            reads=[key for key, operation in operations.items() if not operation.writes],
-            partitions=settings.write_partitions,
-            read_ttl=settings.read_ttl,
-        )
         self.publisher = Publisher(self.outbound.ready, self.outbound.open_channel)
+        self._topology = _topology(settings, names, operations.values())
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
             UnitOfWork(self.database, settings.max_answer),
@@ -131,6 +117,28 @@ class Service:
         self.failure = error
         log.critical("ending: %s", error, exc_info=None if isinstance(error, Refused) else error)
         self.app.exit()
+
+
+def _database(settings: config.Settings) -> Database:
+    return Database(
+        settings.dsn,
+        settings.service_name,
+        echo=settings.sql_echo,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=settings.database_pool_timeout,
+        pool_recycle=settings.database_pool_recycle,
+    )
+
+
+def _topology(settings: config.Settings, names: wire.Names, operations: Collection[Operation]) -> Topology:
+    return Topology(
+        names,
+        writes=[operation.key for operation in operations if operation.writes],
+        reads=[operation.key for operation in operations if not operation.writes],
+        partitions=settings.write_partitions,
+        read_ttl=settings.read_ttl,
+    )
 
 
 async def serve(settings: config.Settings) -> bool:

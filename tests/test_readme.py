@@ -6,14 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import config
+from dev.postgres import PostgresServer
 from src import models
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+NOTE = '"""Something to remember'
+LAST_OPERATION = "| `task.search` |"
+TABLE_TEST = "dev/uv.sh run pytest tests/test_readme.py::test_every_operation_is_in_the_table"
 
 
 def _code(beginning: str) -> str:
@@ -55,8 +62,13 @@ class Elsewhere(harness.Process):
 async def test_one_file_and_its_migration_add_an_entity(settings: config.Settings, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "tests", "docs"))
-    (tree / "src/models/note.py").write_text(_code('"""Something to remember'))
+    (tree / "src/models/note.py").write_text(_code(NOTE))
     await asyncio.to_thread(_run, MIGRATE, tree, settings)
+    await _assert_served(tree, settings)
+
+
+async def _assert_served(tree: Path, settings: config.Settings) -> None:
+    """The service of this tree has the note with all that the README says of it."""
     async with Elsewhere(tree, settings) as service, harness.connected(settings) as client:
         await service.consuming()
         async with client.events("note.#") as events:
@@ -68,6 +80,66 @@ async def test_one_file_and_its_migration_add_an_entity(settings: config.Setting
             await client.call("session.delete", {"id": session["id"]})
             assert await client.call("note.count", {}) == {"count": 0}
             assert [(await anext(aiter(events))).name for _ in range(2)] == ["note.created", "note.pinned"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What a clone of this tree holds, with the packages that are installed here."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in names:
+        if (ROOT / name).exists():  # it may be deleted and not committed yet
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    for name in (".uv", ".venv"):
+        if (ROOT / name).exists():
+            (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.fixture
+def found_by_make(copy: Path) -> Iterator[PostgresServer]:
+    """The private PostgreSQL of the copy, as `make up` leaves it."""
+    with PostgresServer(copy / ".servers/postgres") as server:
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: PostgresServer, rabbitmq_url: str) -> None:
+    (copy / "src/models/note.py").write_text(_code(NOTE))
+    refusal = await asyncio.to_thread(_ended, copy, TABLE_TEST)
+    assert "add a row for note.pin" in refusal.stdout
+    _add_row(copy / "README.md", '| `note.pin` | `{"id", "version"?}` | the note |')
+    section = README.partition("## Adding an entity")[2].partition("\n## ")[0]
+    commands = re.findall(r"^\$ (make .*)", section, re.MULTILINE)
+    for command in (*commands, TABLE_TEST):
+        await _succeeds(copy, command)
+    async with harness.isolated(found_by_make.url, found_by_make.url, rabbitmq_url) as settings:
+        await _assert_served(copy, settings)
+    for command in ('make db-migrate-new m="nothing more"', "make check"):  # imports that it does not use are left out
+        await _succeeds(copy, command)
+
+
+async def _succeeds(tree: Path, command: str) -> None:
+    ended = await asyncio.to_thread(_ended, tree, command)
+    assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+
+def _ended(tree: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """The command, run in this tree by somebody who has named no server and is in no virtual environment."""
+    foreign = {"DATABASE_URL", "RABBITMQ_URL", "AMQP_URL", "VIRTUAL_ENV", "MAKEFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    environment["DEV_SERVERS"] = "private"
+    return subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def _add_row(readme: Path, row: str) -> None:
+    text = readme.read_text()
+    last = next(line for line in text.splitlines() if line.startswith(LAST_OPERATION))
+    readme.write_text(text.replace(last, f"{last}\n{row}"))
 
 
 async def test_the_first_request_from_python_works(service: object, settings: config.Settings) -> None:
@@ -87,7 +159,9 @@ def test_every_operation_is_in_the_table() -> None:
         for name in re.findall(r"`([^`]+)`", row):
             entity = name.partition(".")[0] or entity
             named.add(name if not name.startswith(".") else entity + name)
-    assert own == named
+    missing, superfluous = ", ".join(sorted(own - named)), ", ".join(sorted(named - own))
+    assert not missing, f"README.md, the table of operations: add a row for {missing}"
+    assert not superfluous, f"README.md, the table of operations: no entity has {superfluous}; take it out"
 
 
 def test_every_link_leads_somewhere() -> None:

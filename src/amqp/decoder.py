@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from src import wire
 from src.amqp import frames
+from src.canonical import growth
 from src.errors import (
     IdempotencyKeyRequired,
     Internal,
@@ -35,6 +36,7 @@ MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
+_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
 _SUSPECT = re.compile(rb"\\u0000|[eE]\+?[0-9]{3}")  # may be what no database takes; worth a look
 
 
@@ -130,7 +132,7 @@ class Decoder[O: Decodable]:
     def _request(self, operation: O, properties: Basic.Properties, body: bytes) -> Request[O]:
         headers = properties.headers or {}
         self._check_form(properties, headers, len(body))
-        data, dry_run = _decoded(operation, body), _dry_run(headers)
+        data, dry_run = _decoded(operation, body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
             raise IdempotencyKeyRequired
@@ -161,14 +163,16 @@ def _fingerprint(operation: Decodable, properties: Basic.Properties, body: bytes
     return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
 
 
-def _decoded(operation: Decodable, body: bytes) -> BaseModel:
-    """The body as the operation's schema has it. Raises Malformed and Invalid, which never quote a value."""
+def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
+    """The body as the operation's schema has it. Raises Malformed, TooLarge and Invalid, which never quote a value."""
     try:
         value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
         raise Malformed(f"The body is no JSON in UTF-8 without duplicate keys{_where(error)}.") from None
     if not isinstance(value, dict):
         raise Malformed("The body is JSON, but no object.")
+    if _EXPONENT.search(body) and (size := len(body) + growth(value)) > max_body:
+        raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
     if _SUSPECT.search(body) or body.count(b"[") + body.count(b"{") > DEEPEST:
         _check_values(value, "")
     try:

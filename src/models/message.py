@@ -4,13 +4,15 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
+import sqlalchemy as sa
 from pydantic import Field
-from sqlalchemy import ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from src import crud
 from src.base import JSON, UNCHANGED, Record, Row, Schema
 from src.entity import Entity
+from src.errors import ForeignKey, NotFound
 from src.models.chat import Chat
 from src.models.user import User
 
@@ -25,11 +27,11 @@ class Role(StrEnum):
 class Message(Record):
     __tablename__ = "messages"
 
-    chat_id: Mapped[UUID] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), index=True)
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    chat_id: Mapped[UUID] = mapped_column(sa.ForeignKey("chats.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("users.id", ondelete="SET NULL"), index=True)
     role: Mapped[Role]
     content: Mapped[str]
-    reply_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    reply_to_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("messages.id", ondelete="SET NULL"), index=True)
     meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
 
     chat: Mapped[Chat] = relationship(lazy="raise")
@@ -38,6 +40,7 @@ class Message(Record):
 
 
 class CreateMessage(Schema):
+    id: UUID | None = None
     chat_id: UUID
     user_id: UUID | None = None
     role: Role
@@ -71,11 +74,29 @@ class SearchMessages(Schema):
 entity = Entity(Message, create=CreateMessage, update=UpdateMessage, read=ReadMessage)
 
 
+@entity.command("create", emits="created")
+async def create(session: AsyncSession, request: CreateMessage) -> Message:
+    """Say something; what it replies to must have been said in the same chat."""
+    if request.reply_to_id is not None:
+        await _check_reply(session, request.reply_to_id, request.chat_id)
+    return await crud.create(session, Message, **request.__dict__)
+
+
 @entity.query("search")
 async def search(session: AsyncSession, request: SearchMessages) -> list[Message]:
     """The newest messages that hold a text."""
-    found = select(Message).where(Message.content.icontains(request.text, autoescape=True))
+    found = sa.select(Message).where(Message.content.icontains(request.text, autoescape=True))
     if request.chat_id:
         found = found.where(Message.chat_id == request.chat_id)
     newest = found.order_by(Message.created_at.desc(), Message.id).limit(request.limit)
     return list(await session.scalars(newest))
+
+
+async def _check_reply(session: AsyncSession, message_id: UUID, chat_id: UUID) -> None:
+    """Raise ForeignKey where there is no such message in the chat."""
+    try:
+        message = await crud.get(session, Message, message_id)
+    except NotFound:
+        raise ForeignKey(errors=[crud.error("reply_to_id", "names no message")]) from None
+    if message.chat_id != chat_id:
+        raise ForeignKey(errors=[crud.error("reply_to_id", "names a message of another chat")])

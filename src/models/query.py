@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -14,9 +14,7 @@ from src import crud
 from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
-
-if TYPE_CHECKING:
-    from src.models.session import Session
+from src.models.session import Session
 
 
 class QueryStatus(StrEnum):
@@ -49,7 +47,7 @@ class Query(Stateful, Record):
     finished_at: Mapped[datetime | None]
     meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
 
-    session: Mapped["Session"] = relationship(lazy="raise")
+    session: Mapped[Session] = relationship(lazy="raise")
 
     def move_to(self, status: StrEnum) -> None:
         """Take the next status, and note when. Raises IllegalTransition."""

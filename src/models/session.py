@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -14,9 +14,7 @@ from src import crud
 from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
-
-if TYPE_CHECKING:
-    from src.models.user import User
+from src.models.user import User
 
 
 class SessionStatus(StrEnum):
@@ -38,7 +36,7 @@ class Session(Stateful, Record):
     meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
     closed_at: Mapped[datetime | None]
 
-    user: Mapped["User | None"] = relationship(lazy="raise")
+    user: Mapped[User | None] = relationship(lazy="raise")
 
 
 class CreateSession(Schema):

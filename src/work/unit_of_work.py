@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src import rows
 from src.base import Record
 from src.clock import now, timestamp
-from src.database import Database, describe, translate
+from src.database import Database, Refusals, describe, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
 from src.work import inbox
@@ -38,6 +38,7 @@ class _Batch:
     session: AsyncSession
     rows: rows.Rows
     memory: inbox.Memory
+    refusals: Refusals
 
 
 type _Way = Callable[[_Batch, Requests], Awaitable[list[Outcome]]]
@@ -82,7 +83,7 @@ class UnitOfWork:
         async with self._database.transaction() as session:
             with _nobodys_fault():
                 found = await inbox.look_up(session, {request.key for request in requests if request.key})
-            batch = _Batch(session, rows.of(session), inbox.Memory(found))
+            batch = _Batch(session, rows.of(session), inbox.Memory(found), await Refusals.of(session))
             outcomes = await way(batch, requests)
             with _nobodys_fault():
                 await inbox.record(session, batch.memory.served)
@@ -129,6 +130,7 @@ class UnitOfWork:
                 outcomes = await self._together(trial, requests)
         except Exception as raised:
             batch.rows.forget()
+            batch.refusals.take()
             cause = translate(raised.__cause__ if isinstance(raised, _HalfMade) and raised.__cause__ else raised)
             if isinstance(cause, (Transient, Unavailable)) or not isinstance(cause, Exception):
                 raise
@@ -156,19 +158,23 @@ class UnitOfWork:
         try:
             result = await request.operation.handler(batch.session, request.data)
             await batch.rows.end()
-            return self._outcome(request, result, changed=isinstance(result, Record) and changes.include(result))
+            outcome = self._outcome(request, result, changed=isinstance(result, Record) and changes.include(result))
         except Problem as problem:
             if changes.any:
                 raise _HalfMade from problem
-            return _rejection(request, problem)
+            outcome = _rejection(request, problem)
+        if refusal := batch.refusals.take():
+            raise _HalfMade from refusal  # the handler has swallowed it: what it did meanwhile may not stay
+        return outcome
 
     async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:
         """The answer that a request would have, without its effect."""
         savepoint = await batch.session.begin_nested()
+        known = batch.rows.known()
         outcome = await self._handle(batch, request)
         await batch.session.flush()
         await savepoint.rollback()
-        batch.rows.forget()
+        batch.rows.restore(known)
         return outcome
 
     def _outcome(self, request: Request[Operation], result: object, *, changed: bool) -> Outcome:

@@ -1,0 +1,60 @@
+"""The statements by which the rows of a batch are loaded, and locked where the session writes.
+
+Rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the two do not wait
+for each other, so that a child can be added to a row that another partition changes. Nothing is flushed before a load by
+id or unique value: ``rows`` knows what the session has still to write.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src.base import Base, Record
+
+FRESH = {"populate_existing": True}  # what the session has of a row gives way to what the database has
+
+
+class Loads:
+    """The loads of one session; with ``lock`` they lock."""
+
+    def __init__(self, session: AsyncSession, *, lock: bool) -> None:
+        self._session = session
+        self._lock = lock
+
+    async def rows[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
+        """Those of the rows that are there, in the order of their ids."""
+        statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
+        with self._session.no_autoflush:
+            return await self.selected(statement)
+
+    async def selected[M: Record](self, statement: Select[M]) -> Sequence[M]:
+        """The rows that a statement finds."""
+        if self._lock:
+            statement = statement.with_for_update(key_share=True)
+        return (await self._session.scalars(statement, execution_options=FRESH)).all()
+
+    async def ids(self, model: type[Base], ids: Collection[UUID]) -> set[UUID]:
+        """Those of the ids that a row has, which nobody deletes before the transaction ends."""
+        statement = select(model.id).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
+        if self._lock:
+            statement = statement.with_for_update(key_share=True, read=True)
+        with self._session.no_autoflush:
+            return set(await self._session.scalars(statement))
+
+    async def owners(
+        self, model: type[Base], names: Sequence[str], values: Collection[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], UUID]:
+        """The ids of the rows that have these values in the columns of a unique constraint."""
+        attributes = [getattr(model, name) for name in names]
+        statement = select(model.id, *attributes).where(tuple_(*attributes).in_(_padded(sorted(values))))
+        with self._session.no_autoflush:
+            return {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
+
+
+def _padded[T](values: Sequence[T]) -> list[T]:
+    """Padded to a power of two: a few statements to prepare, not one for each length."""
+    size = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (size - len(values))]
