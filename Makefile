@@ -11,7 +11,7 @@ export m
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all mutants bench check up down db-upgrade db-downgrade db-migrate-new format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-
 
 test-all: setup ## Run every test, the slow ones too, on examples drawn anew; ARGS="..." goes to pytest
 	@$(SERVERS) && HYPOTHESIS_PROFILE=fresh $(RUN) pytest -n 2 --dist loadfile -m "" $(ARGS)
+
+mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
+	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)
 
 bench: setup ## Measure the service beside others; ARGS="--messages 10000", "--profile", "--help"
 	@$(SERVERS) && $(RUN) python -m bench $(ARGS)

@@ -12,6 +12,7 @@ from faststream.rabbit.subscriber.factory import create_subscriber
 
 from src.amqp.batches import BatchSubscriber, Handler, Limits
 from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
+from src.amqp.frames import Tap
 
 
 class Broker(RabbitBroker):
@@ -50,14 +51,18 @@ class Broker(RabbitBroker):
 
         return register
 
+    async def connect(self) -> TolerantConnection:
+        """The connection, made where there is none yet."""
+        return cast("TolerantConnection", await super().connect())
+
     async def consuming(self) -> None:
         """Wait until every queue is consumed."""
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 
-    async def open_channel(self) -> Channel:
-        """A plain channel of its own on the broker's connection, once that is up."""
-        return await open_channel(await self.connect())
+    async def open_channel(self, tap: Tap | None = None) -> Channel:
+        """A plain channel of its own on the broker's connection, once that is up; ``tap`` is given its frames first."""
+        return await open_channel(await self.connect(), tap)
 
     def _subscribe(self, queue: str, handler: Handler, limits: Limits, prepare: Callable[[], Awaitable[None]]) -> None:
         common: dict[str, Any] = {"queue": RabbitQueue(queue), "exchange": RabbitExchange(), "channel": None}

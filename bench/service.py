@@ -26,7 +26,9 @@ def measured() -> None:
             signal.raise_signal(signal.SIGTERM)
 
     with mock.patch.object(Subscribers, "write", timed):
-        main.serve()
+        code = main.app(["serve"], standalone_mode=False)
+    if code:
+        raise SystemExit(code)
     if job.profile:
         profile.dump_stats(job.profile)
     watch.report()

@@ -113,7 +113,7 @@ class Stage:
             results=(events, replies) if reply else (events,),
             empty=(names.dead, names.unrouted, names.reads),
             tables=("queries", "inbox"),
-            exchanges=(names.requests, names.events, names.dead, names.unrouted),
+            exchanges=tuple(names.exchanges),
         )
         async with self._cleared(scene):
             async with self._channel() as channel:

@@ -63,8 +63,11 @@ class Base(DeclarativeBase):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
 
     def __init__(self, **values: Any) -> None:
-        for name, default in _defaults(type(self)):
-            setattr(self, name, values.pop(name) if name in values else default())
+        self.__dict__.update(
+            (name, values.pop(name) if name in values else default()) for name, default in _defaults(type(self))
+        )
+        for name in _collections(type(self)):
+            setattr(self, name, values.pop(name, []))
         for name, value in values.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -79,10 +82,12 @@ def columns(model: type[Base]) -> tuple[str, ...]:
 
 @cache
 def _defaults(model: type[Base]) -> tuple[tuple[str, Callable[[], Any]], ...]:
-    mapper = inspect(model)
-    columns = ((attribute.key, _default(attribute.columns[0])) for attribute in mapper.column_attrs)
-    collections = ((rel.key, list) for rel in mapper.relationships if rel.uselist and rel.lazy == "selectin")
-    return (*columns, *collections)
+    return tuple((attribute.key, _default(attribute.columns[0])) for attribute in inspect(model).column_attrs)
+
+
+@cache
+def _collections(model: type[Base]) -> tuple[str, ...]:
+    return tuple(rel.key for rel in inspect(model).relationships if rel.uselist and rel.lazy == "selectin")
 
 
 def _default(column: ColumnElement[Any]) -> Callable[[], Any]:

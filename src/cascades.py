@@ -1,11 +1,12 @@
 """What the deletion of a row does to other rows, read from the foreign keys that lead to it.
 
 The database takes rows along (CASCADE) and empties references (SET NULL). What is emptied changes an answer, so it
-counts as a change of that row: one UPDATE a referring table, before the deletion, sets null and counts the version. A
-row that loses one of its collection (a chat its member) is changed by that as well.
+counts as a change of that row: one UPDATE a table, before the deletion, sets null and counts the version. A row that
+loses one of its collection (a chat its member) is changed by that as well.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +21,10 @@ ROW: sa.BindParameter[Any] = sa.bindparam("row_id")
 MOMENT: sa.BindParameter[Any] = sa.bindparam("moment")
 """The parameters of each update: the id of the row to be deleted, and the time of the change."""
 
+type Which = sa.ColumnElement[bool]
+type Doomed = sa.Select[Any] | None
+"""The ids of the rows that are deleted; None for the one row that is named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
@@ -29,62 +34,85 @@ class Consequences:
     models: tuple[type[Base], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """Rows of the model are deleted; or, where it is said ``which``, changed: in the attribute ``name``, if any."""
+
+    model: type[Base]
+    which: Which | None = None
+    name: str | None = None
+
+
 @cache
 def of(model: type[Base]) -> Consequences:
     """What the deletion of one row of this model does."""
-    steps = list(_follow(model, None, {}))
+    effects = list(_follow(model, None, {}))
+    changes: defaultdict[type[Base], list[tuple[Which, str | None]]] = defaultdict(list)
+    for effect in effects:
+        if effect.which is not None:
+            changes[effect.model].append((effect.which, effect.name))
     return Consequences(
-        updates=tuple(update for _, update in steps if update is not None),
-        models=tuple(dict.fromkeys(changed for changed, _ in steps)),
+        updates=tuple(_update(changed, causes) for changed, causes in changes.items()),
+        models=tuple(dict.fromkeys(effect.model for effect in effects)),
     )
 
 
-type Doomed = sa.Select[Any] | None
-"""The ids of the rows that are deleted; None for the one row that is named."""
-
-
-def _follow(
-    model: type[Base], doomed: Doomed, going: dict[type[Base], sa.ColumnElement[bool]]
-) -> Iterator[tuple[type[Base], sa.Update | None]]:
-    """Each model whose rows are deleted or changed with ``doomed`` rows of ``model``, and the update that is due.
-
-    ``going`` tells of each model on the way here which of its rows are deleted: nothing is updated in those.
-    """
+def _follow(model: type[Base], doomed: Doomed, going: Mapping[type[Base], Which]) -> Iterator[_Effect]:
+    """What ``doomed`` rows of the model take along or empty. ``going`` tells which rows of other models are deleted."""
+    if own := [name for child, name in keys.children(model) if child is model and _cascades(child, name)]:
+        yield _Effect(model)
+        doomed = _with_descendants(model, own, doomed)
+        going = {**going, model: model.id.in_(doomed)}
     for child, name in keys.children(model):
-        match keys.on_delete(child, name):
-            case "SET NULL":
-                yield child, _emptied(child, name, doomed, going)
-            case "CASCADE":
-                if child in {model, *going}:
-                    raise TypeError(f"{child.__name__}: a cascade that leads back to its own table cannot be followed")
-                yield child, None
-                yield from _deprived(child, name, doomed)
-                inner = aliased(child)
-                taken = sa.select(inner.id).where(_refers(inner, name, doomed))
-                yield from _follow(child, taken, going | {child: _refers(child, name, doomed)})
-            case _:  # the database refuses to delete what is referred to
-                pass
+        if keys.on_delete(child, name) == "SET NULL":
+            yield _Effect(child, _spare(child, _refers(child, name, doomed), going), name)
+        elif _cascades(child, name) and child is not model:
+            if child in going:
+                raise TypeError(f"{child.__name__}: a cascade that leads back to it by way of others is not supported")
+            yield _Effect(child)
+            yield from _deprive(child, name, doomed)
+            inner = aliased(child)
+            taken = sa.select(inner.id).where(_refers(inner, name, doomed))
+            yield from _follow(child, taken, {**going, child: _refers(child, name, doomed)})
 
 
-def _refers(child: Any, name: str, doomed: Doomed) -> sa.ColumnElement[bool]:
-    column: sa.ColumnElement[Any] = getattr(child, name)
-    return column == ROW if doomed is None else column.in_(doomed)
-
-
-def _emptied(
-    child: type[Base], name: str, doomed: Doomed, going: dict[type[Base], sa.ColumnElement[bool]]
-) -> sa.Update:
-    update = sa.update(child).where(_refers(child, name, doomed)).values({name: None} | _counted(child))
-    return update.where(going[child].is_not(sa.true())) if child in going else update
-
-
-def _deprived(child: type[Base], name: str, doomed: Doomed) -> Iterator[tuple[type[Base], sa.Update]]:
+def _deprive(child: type[Base], name: str, doomed: Doomed) -> Iterator[_Effect]:
     """The rows whose collections hold what is deleted, but for those that take it along themselves."""
     for owner, key in keys.owners(child):
         if key != name:
             losing = sa.select(getattr(child, key)).where(_refers(child, name, doomed))
-            yield owner, sa.update(owner).where(owner.id.in_(losing)).values(_counted(owner))
+            yield _Effect(owner, owner.id.in_(losing))
 
 
-def _counted(model: type[Base]) -> dict[str, Any]:
-    return {"version": model.version + 1, "updated_at": MOMENT} if issubclass(model, Record) else {}
+def _cascades(child: type[Base], name: str) -> bool:
+    return keys.on_delete(child, name) == "CASCADE"
+
+
+def _refers(child: Any, name: str, doomed: Doomed) -> Which:
+    column: sa.ColumnElement[Any] = getattr(child, name)
+    return column == ROW if doomed is None else column.in_(doomed)
+
+
+def _spare(model: type[Base], which: Which, going: Mapping[type[Base], Which]) -> Which:
+    """Without the rows that are deleted themselves."""
+    return sa.and_(which, going[model].is_not(sa.true())) if model in going else which
+
+
+def _with_descendants(model: type[Base], names: Sequence[str], doomed: Doomed) -> sa.Select[Any]:
+    """The doomed rows, and those of the same table that refer to them, and so on."""
+    first, inner = aliased(model), aliased(model)
+    begin = sa.select(first.id).where(first.id == ROW if doomed is None else first.id.in_(doomed))
+    tree = begin.cte(f"{model.__tablename__}_going", recursive=True)
+    tree = tree.union(sa.select(inner.id).where(sa.or_(*(getattr(inner, name) == tree.c.id for name in names))))
+    return sa.select(tree.c.id)
+
+
+def _update(model: type[Base], causes: Sequence[tuple[Which, str | None]]) -> sa.Update:
+    """One change of each row, whatever its causes are."""
+    every = sa.or_(*(which for which, _ in causes))
+    emptied: dict[str, Any] = {}
+    for name in {name for _, name in causes if name}:
+        of_name = sa.or_(*(which for which, each in causes if each == name))
+        emptied[name] = sa.null() if len(causes) == 1 else sa.case((of_name, sa.null()), else_=getattr(model, name))
+    counted = {"version": model.version + 1, "updated_at": MOMENT} if issubclass(model, Record) else {}
+    return sa.update(model).where(every).values(emptied | counted)

@@ -22,12 +22,12 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
     loaded = rows.of(session)
     if values.get("id") is None:
         values.pop("id", None)
-    elif (await loaded.exist(model, [values["id"]]))[0]:
+    elif await loaded.exists(model, values["id"]):
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
     await _check_parents(session, row, values)
     await _check_uniques(session, row, {name: getattr(row, name) for name in columns(model)})
-    loaded.add(row)
+    await loaded.add(row)
     return row
 
 
@@ -96,8 +96,10 @@ async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, A
 
 async def check_exist(session: AsyncSession, model: type[Base], ids: Collection[UUID], field: str) -> None:
     """Raise ForeignKey where one of the rows that ``field`` of the request names is not there."""
-    for index, there in enumerate(await rows.of(session).exist(model, ids)):
-        if not there:
+    loaded = rows.of(session)
+    await loaded.load_parents(model, ids)
+    for index, row_id in enumerate(ids):
+        if not await loaded.exists(model, row_id):
             raise ForeignKey(errors=[error(f"{field}/{index}", f"names no {model.__name__.lower()}")])
 
 
@@ -111,7 +113,7 @@ async def _check_parents(session: AsyncSession, row: Record, values: Mapping[str
         value = values.get(name)
         if value is None or (parent is type(row) and value == row.id):
             continue
-        if not (await rows.of(session).exist(parent, [value]))[0]:
+        if not await rows.of(session).exists(parent, value):
             raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
 
 

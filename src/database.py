@@ -81,18 +81,32 @@ class Database:
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
 
     @asynccontextmanager
-    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session in a transaction: committed at the end, rolled back where anything is raised.
 
         Raises Transient, Unavailable, or the Problem that a constraint's or a value's refusal means.
         """
-        session = self._sessions()
-        session.info["rows"] = rows.Rows(session, lock=not read_only)
-        try:
-            if read_only:
-                await session.connection(execution_options={"postgresql_readonly": True})
+        async with self._session(lock=True) as session:
             yield session
             await session.commit()
+
+    @asynccontextmanager
+    async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session that sees one state of the database, and changes nothing. Raises as ``transaction`` does.
+
+        What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
+        """
+        options = {"isolation_level": "AUTOCOMMIT"} if once else {"postgresql_readonly": True}
+        async with self._session(lock=False) as session:
+            await session.connection(execution_options=options)
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, *, lock: bool) -> AsyncIterator[AsyncSession]:
+        session = self._sessions()
+        session.info["rows"] = rows.Rows(session, lock=lock)
+        try:
+            yield session
         except BaseException as error:
             ours = translate(error)
             if isinstance(ours, Unavailable):
@@ -126,7 +140,17 @@ class Database:
 
 
 class _Session(Session):
-    """Tells ``rows`` of statements that are none of its own, and may change any row."""
+    """Writes what ``rows`` has held back with its own, and tells it of statements that may change any row."""
+
+    def flush(self, objects: Any = None) -> None:
+        """Whatever is asked of the session finds all that was changed before written."""
+        loaded: rows.Rows | None = self.info.get("rows")
+        if loaded is None:
+            super().flush(objects)
+            return
+        loaded.writes.insert(self)
+        super().flush(objects)
+        loaded.writes.delete(self)
 
 
 @event.listens_for(_Session, "do_orm_execute")

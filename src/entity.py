@@ -10,7 +10,7 @@ schemas for them, and those of its own that ``command`` (a write) and ``query`` 
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_type_hints
 
@@ -26,7 +26,7 @@ type Handler = Callable[[AsyncSession, Any], Awaitable[Any]]
 type Decorator = Callable[[Handler], Handler]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One operation of an entity, spoken to as ``<entity>.<name>``. ``emits`` is what a write's event says happened."""
 
@@ -36,18 +36,24 @@ class Operation:
     request: type[Schema]
     writes: bool
     emits: str | None = None
+    common_get: bool = False
 
-    @property
+    @cached_property
+    def loads_only(self) -> bool:
+        """It answers with the row that it names, which one statement loads."""
+        return self.common_get and not keys.collections(self.entity.model)
+
+    @cached_property
     def key(self) -> str:
         """The routing key of its requests."""
         return f"{self.entity.name}.{self.name}"
 
-    @property
+    @cached_property
     def event(self) -> str | None:
         """The routing key of its event."""
         return self.emits and f"{self.entity.name}.{self.emits}"
 
-    @property
+    @cached_property
     def names_rows(self) -> bool:
         """Its requests say by id or unique value which rows they are about."""
         return self._names.id or bool(self._names.uniques)
@@ -151,7 +157,7 @@ class Entity:
 
     def _reads(self) -> Iterator[Operation]:
         counting = operations.counting(self.model, self.read)
-        yield self._common("get", operations.get, Id)
+        yield replace(self._common("get", operations.get, Id), common_get=True)
         yield self._common("list", self._page, operations.listing(self.model, self.read))
         yield self._common("count", operations.count, counting)
         yield self._common("exists", operations.exists, counting)

@@ -28,10 +28,18 @@ The class's docstring is the problem's default ``detail``.
 
 import inspect
 import re
+import traceback
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 PREFIX = "urn:db:problem:"
+
+
+def place(error: BaseException) -> str:
+    """An exception's type and where it was raised, without its message: that may hold what a request said."""
+    trace = traceback.extract_tb(error.__traceback__)
+    where = f" at {trace[-1].filename}:{trace[-1].lineno} in {trace[-1].name}" if trace else ""
+    return f"{type(error).__name__}{where}"
 
 
 class Problem(Exception):

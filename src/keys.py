@@ -55,6 +55,12 @@ def children(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
 
 
 @cache
+def is_leaf(model: type[Base]) -> bool:
+    """To delete one of its rows touches no other, and frees nothing but its id."""
+    return not (children(model) or collections(model) or uniques(model) or owners(model))
+
+
+@cache
 def collections(model: type[Base]) -> tuple[tuple[str, type[Base]], ...]:
     """The relationships that are loaded with a row and belong to it, with the model that they hold."""
     owned = (rel for rel in inspect(model).relationships if rel.uselist and rel.lazy == "selectin")

@@ -1,15 +1,17 @@
 """The statements by which the rows of a batch are loaded, and locked where the session writes.
 
 Rows that may be changed are locked ``FOR NO KEY UPDATE`` and those referred to ``FOR KEY SHARE``: the two do not wait
-for each other, so that a child can be added to a row that another partition changes. Nothing is flushed before a load by
-id or unique value: ``rows`` knows what the session has still to write.
+for each other, so that a child can be added to a row that another partition changes. Nothing is flushed before a load
+by id or unique value: ``rows`` knows what the session has still to write.
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, Uuid, any_, bindparam, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base, Record
@@ -26,9 +28,10 @@ class Loads:
 
     async def rows[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
         """Those of the rows that are there, in the order of their ids."""
-        statement = select(model).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
+        statement = _of_ids(model, lock=self._lock)
         with self._session.no_autoflush:
-            return await self.selected(statement)
+            found = await self._session.scalars(statement, {"ids": sorted(ids)}, execution_options=FRESH)
+        return found.all()
 
     async def selected[M: Record](self, statement: Select[M]) -> Sequence[M]:
         """The rows that a statement finds."""
@@ -38,11 +41,8 @@ class Loads:
 
     async def ids(self, model: type[Base], ids: Collection[UUID]) -> set[UUID]:
         """Those of the ids that a row has, which nobody deletes before the transaction ends."""
-        statement = select(model.id).where(model.id.in_(_padded(sorted(ids)))).order_by(model.id)
-        if self._lock:
-            statement = statement.with_for_update(key_share=True, read=True)
-        with self._session.no_autoflush:
-            return set(await self._session.scalars(statement))
+        connection = await self._session.connection()
+        return set(await connection.scalars(_ids(model, lock=self._lock), {"ids": sorted(ids)}))
 
     async def owners(
         self, model: type[Base], names: Sequence[str], values: Collection[tuple[Any, ...]]
@@ -52,6 +52,22 @@ class Loads:
         statement = select(model.id, *attributes).where(tuple_(*attributes).in_(_padded(sorted(values))))
         with self._session.no_autoflush:
             return {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
+
+
+_IDS = any_(bindparam("ids", type_=ARRAY(Uuid(), dimensions=1)))
+
+
+@cache
+def _of_ids[M: Record](model: type[M], *, lock: bool) -> Select[M]:
+    statement = select(model).where(model.id == _IDS).order_by(model.id)
+    return statement.with_for_update(key_share=True) if lock else statement
+
+
+@cache
+def _ids(model: type[Base], *, lock: bool) -> Select[UUID]:
+    column = model.__table__.c.id
+    statement = select(column).where(column == _IDS).order_by(column)
+    return statement.with_for_update(key_share=True, read=True) if lock else statement
 
 
 def _padded[T](values: Sequence[T]) -> list[T]:

@@ -20,6 +20,7 @@ from src.base import Base, Record
 from src.changes import Changes
 from src.clock import now
 from src.loads import Loads
+from src.writes import Writes
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
@@ -52,6 +53,7 @@ class Rows:
         self._session = session
         self._writes = lock
         self._loads = Loads(session, lock=lock)
+        self.writes = Writes()
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
@@ -64,7 +66,7 @@ class Rows:
         for model in sorted(wanted.rows, key=_table_name):
             await self._load(model, wanted.rows[model])
         for parent in sorted(wanted.parents, key=_table_name):
-            await self.exist(parent, wanted.parents[parent])
+            await self.load_parents(parent, wanted.parents[parent])
         for model, names in sorted(wanted.uniques, key=lambda unique: (_table_name(unique[0]), unique[1])):
             await self._load_unique(model, names, wanted.uniques[model, names])
 
@@ -88,16 +90,20 @@ class Rows:
             self.changes.get(row)
         return found
 
-    async def exist(self, model: type[Base], ids: Collection[UUID]) -> list[bool]:
-        """Whether there are such rows to refer to; if so, nobody deletes them before this transaction ends."""
+    async def exists(self, model: type[Base], row_id: UUID) -> bool:
+        """Whether there is such a row to refer to; if so, nobody deletes it before this transaction ends."""
+        if (model, row_id) in self._by_id:
+            return self._by_id[model, row_id] is not None
+        if (model, row_id) not in self._parents:
+            await self.load_parents(model, [row_id])
+        return self._parents[model, row_id]
+
+    async def load_parents(self, model: type[Base], ids: Collection[UUID]) -> None:
+        """Ask for rows to refer to, in one statement."""
         unknown = {each for each in ids if (model, each) not in self._by_id and (model, each) not in self._parents}
         if unknown:
             there = await self._loads.ids(model, unknown)
             self._parents |= {(model, each): each in there for each in unknown}
-        return [
-            self._by_id[model, each] is not None if (model, each) in self._by_id else self._parents[model, each]
-            for each in ids
-        ]
 
     async def find(self, model: type[Base], names: tuple[str, ...], values: tuple[Any, ...]) -> UUID | None:
         """The row that has these values in a unique constraint's columns; None in one of them is equal to nothing."""
@@ -108,26 +114,43 @@ class Rows:
             await self._load_unique(model, names, {values})
         return self._by_unique[model, names, values]
 
-    def add(self, row: Record) -> None:
+    async def add(self, row: Record) -> None:
         """A new row, of an id and unique values that are free."""
-        self._session.add(row)
+        if self.writes.removes(row):
+            await self._session.flush()
+        self.writes.add(row)
         self.changes.add(row)
         self._note(row)
 
     async def remove(self, row: Record) -> None:
-        """Delete the row; flushed on both sides, for a flush writes what came before a delete after it."""
+        """Delete the row, and what the database takes along."""
+        self.changes.remove(row)
+        if not keys.is_leaf(type(row)):
+            await self._remove_with_others(row)
+        elif not self.writes.drop(row):
+            self._session.expunge(row)
+            self.writes.remove(row)
+        self._free_uniques(row)
+        self._by_id[type(row), row.id] = None
+
+    async def _remove_with_others(self, row: Record) -> None:
+        """Flushed on both sides, for a flush writes what came before a delete after it."""
         consequences = cascades.of(type(row))
         await self._session.flush()
         connection = await self._session.connection()
         for update in consequences.updates:
             await connection.execute(update, {"row_id": row.id, "moment": now()})
-        await self._session.delete(row)
+        self._session.expunge(row)
+        self.writes.remove(row)
         await self._session.flush()
-        self.changes.remove(row)
-        self._free_uniques(row)
-        self._by_id[type(row), row.id] = None
+        del self._by_id[type(row), row.id]
         for model in consequences.models:
             await self._reread(model)
+
+    async def write_last(self) -> None:
+        """Write what is still to be written; nothing is asked of these rows any more."""
+        self.writes.last = True
+        await self._session.flush()
 
     def begin(self) -> Changes:
         """A request begins: nothing is changed yet."""
@@ -152,6 +175,7 @@ class Rows:
     def forget(self) -> None:
         """Begin anew, after a rollback."""
         self._session.expunge_all()
+        self.writes.forget()
         self._by_id, self._parents, self._by_unique = {}, {}, {}
         self._stale.clear()
         self._doubtful = False

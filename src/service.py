@@ -1,6 +1,7 @@
 """Composition root: joins everything, starts and stops it."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Collection, Iterable
 
@@ -42,14 +43,16 @@ class Service:
         }
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
-        self.outbound = connections.Outbound(url, settings.service_name)
-        self.publisher = Publisher(self.outbound.ready, self.outbound.open_channel)
+        self.outbound = connections.Outbound(url, f"{settings.service_name} out")
+        self.replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
+        self.publisher, self.replier = Publisher(self.outbound), Publisher(self.replying)
         self._topology = _topology(settings, names, operations.values())
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
             UnitOfWork(self.database, settings.max_answer),
             Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
             self.publisher,
+            self.replier,
             self.database,
             names,
             event_tries=Tries(seconds=settings.publish_patience),
@@ -66,8 +69,9 @@ class Service:
 
     def _subscribe(self, names: wire.Names) -> None:
         settings, subscribers = self.settings, self._subscribers
-        writes = Limits(prefetch=settings.prefetch, requests=settings.batch_size)
-        reads = Limits(prefetch=settings.batch_size, requests=settings.batch_size)  # what waits here cannot expire
+        body, size = settings.max_body, settings.batch_size
+        writes = Limits(prefetch=settings.prefetch, requests=size, body=body)
+        reads = Limits(prefetch=size, requests=size, body=body)  # what waits here cannot expire
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
@@ -83,6 +87,7 @@ class Service:
 
     async def _start(self) -> None:
         await self.outbound.connect()
+        await self.replying.connect()
         self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
     async def _purge_no_more(self) -> None:
@@ -92,6 +97,7 @@ class Service:
 
     async def _close(self) -> None:
         await self.outbound.close()
+        await self.replying.close()
         await self.database.close()
         if self._subscribers.unkeyed:
             log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)
@@ -147,8 +153,16 @@ async def serve(settings: config.Settings) -> bool:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
     await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
     await _check_schema(service.database)
+    _tame_collector()
     await service.app.run()
     return service.failure is None
+
+
+def _tame_collector() -> None:
+    """What was imported stays: the garbage collector need not look at it again and again while batches come and go."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def _check_schema(database: Database) -> None:

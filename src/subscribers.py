@@ -35,6 +35,7 @@ class Subscribers:
         unit_of_work: UnitOfWork,
         reader: Reader,
         publisher: Publisher,
+        replier: Publisher,
         db: database.Database,
         names: wire.Names,
         event_tries: Tries,
@@ -45,6 +46,7 @@ class Subscribers:
         self._unit_of_work = unit_of_work
         self._reader = reader
         self._publisher = publisher
+        self._replier = replier
         self._database = db
         self._names = names
         self._event_tries = event_tries
@@ -103,10 +105,10 @@ class Subscribers:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
         for each in settled:
             if each.outcome.state is State.FAILED:
-                log.error("%s failed: %s", each.received.routing_key, failure(each.outcome))
+                log.error("%s failed: %s", each.received.delivery.routing_key, failure(each.outcome))
         answered, announced = await asyncio.gather(
-            self._all_taken([each.replies() for each in settled], ONCE),
-            self._all_taken([each.events(self._names) for each in settled], self._event_tries),
+            _publish(self._replier, [each.replies() for each in settled], ONCE),
+            _publish(self._publisher, [each.events(self._names) for each in settled], self._event_tries),
         )
         letters = [
             letter
@@ -117,10 +119,11 @@ class Subscribers:
             log.warning("dead letter: %s", (letter.properties.headers or {})[wire.REASON])
         await self._publisher.publish(letters, FOREVER)
 
-    async def _all_taken(self, messages: Sequence[Sequence[Message]], tries: Tries) -> list[bool]:
-        """Of each delivery, whether the broker has taken all of its messages."""
-        taken = iter(await self._publisher.publish(list(itertools.chain.from_iterable(messages)), tries))
-        return [all(tuple(itertools.islice(taken, len(own)))) for own in messages]
+
+async def _publish(publisher: Publisher, messages: Sequence[Sequence[Message]], tries: Tries) -> list[bool]:
+    """Of each delivery, whether the broker has taken all of its messages."""
+    taken = iter(await publisher.publish(list(itertools.chain.from_iterable(messages)), tries))
+    return [all(tuple(itertools.islice(taken, len(own)))) for own in messages]
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 import config
 from dev import database
+from examples import sandbox
 from src import wire
 from src.client import Client
 from src.entity import Entity
@@ -152,14 +153,8 @@ async def fetch(url: str, query: str, *arguments: object) -> list[tuple[Any, ...
 
 async def delete_topology(settings: config.Settings) -> None:
     """Delete everything that the service declares."""
-    ours = names(settings)
-    queues = [ours.reads, ours.unrouted, ours.dead, *map(ours.partition, range(settings.write_partitions))]
     url = settings.rabbitmq_url.get_secret_value()
-    async with channel(url) as raw:
-        for queue in queues:
-            await raw.queue_delete(queue)
-        for exchange in (ours.requests, ours.writes, ours.events, ours.dead, ours.unrouted):
-            await raw.exchange_delete(exchange)
+    await sandbox.delete_topology(url, names(settings), settings.write_partitions)
 
 
 def environment(settings: config.Settings, **more: str) -> dict[str, str]:

@@ -5,9 +5,10 @@ import json
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -35,13 +36,15 @@ class Ended:
 
 
 @asynccontextmanager
-async def started(settings: config.Settings, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(
+    settings: config.Settings, *command: str, stdout: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "main.py", *command),
         cwd=harness.ROOT,
         env=harness.environment(settings),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
@@ -53,10 +56,10 @@ async def started(settings: config.Settings, *command: str) -> AsyncIterator[asy
         await process.communicate()
 
 
-async def run(settings: config.Settings, *command: str, text: str = "") -> Ended:
-    async with started(settings, *command) as process:
+async def run(settings: config.Settings, *command: str, text: str = "", stdout: int = asyncio.subprocess.PIPE) -> Ended:
+    async with started(settings, *command, stdout=stdout) as process:
         out, err = await process.communicate(text.encode())
-        return Ended(process.returncode, out.decode(), err.decode())
+        return Ended(process.returncode, (out or b"").decode(), err.decode())
 
 
 @pytest.fixture
@@ -65,16 +68,23 @@ def alone(rabbitmq_url: str) -> config.Settings:
     return config.load(_env_file=None, rabbitmq_url=rabbitmq_url, service_name=f"test-{uuid.uuid4().hex[:12]}")
 
 
+@pytest.fixture
+def full_disk() -> Iterator[int]:
+    with Path("/dev/full").open("wb") as file:
+        yield file.fileno()
+
+
 def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
     return config.load(_env_file=None, rabbitmq_url=str(url), service_name=settings.service_name)
 
 
-@pytest.mark.parametrize("command", ["", "call", "send", "watch", "demo", "serve", "migrate"])
+@pytest.mark.parametrize("command", ["", "call", "send", "watch", "play", "demo", "serve", "migrate"])
 def test_each_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main.app, [*command.split(), "--help"])
     assert shown.exit_code == 0, shown.output
-    if command in {"call", "send", "watch", "demo"}:
-        assert f"uv run main.py {command}" in shown.output
+    assert "\\b" not in shown.output  # it is for Typer: the lines after it are not to be wrapped
+    if command in {"call", "send", "watch", "play", "demo"}:
+        assert f"\n  uv run main.py {command}" in shown.output
 
 
 @pytest.mark.parametrize("command", ["call", "send"])
@@ -143,6 +153,14 @@ async def test_call_prints_a_problem_and_ends_with_exit_code_1(service: Service,
     ended = await run(settings, "call", "user.create", '{"username": 1}')
     assert (ended.code, ended.err) == (1, "")
     assert json.loads(ended.out)["type"] == "urn:db:problem:invalid"
+
+
+@pytest.mark.parametrize("command", ["call", "send"])
+async def test_a_disk_that_is_full_is_one_line_and_exit_code_1(
+    service: Service, settings: config.Settings, full_disk: int, command: str
+) -> None:
+    ended = await run(settings, command, "user.count", stdout=full_disk)
+    assert (ended.code, ended.lines) == (1, ["the output cannot be written: No space left on device"])
 
 
 async def test_a_dry_run_is_answered_and_leaves_nothing(client: Client, settings: config.Settings) -> None:

@@ -1,14 +1,19 @@
 """Rules of this project that no linter knows."""
 
 import ast
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
+from uuid import UUID
 
 import pytest
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from src import models
-from src.base import Record, Row
+from src import keys, models
+from src.base import Base, Record, Row
 from src.entity import Entity
 
 ROOT = Path(__file__).parent.parent
@@ -41,3 +46,36 @@ def test_an_entity_has_what_every_entity_has(entity: Entity) -> None:
     assert issubclass(entity.model, Record)
     assert issubclass(entity.read, Row)
     assert len({operation.name for operation in entity.operations()}) == len(entity.operations())
+
+
+@pytest.mark.parametrize("entity", models.entities(), ids=lambda entity: entity.name)
+def test_every_foreign_key_has_a_relationship(entity: Entity) -> None:
+    assert set(keys.parents(entity.model)) == {key.parent.key for key in entity.model.__table__.foreign_keys}
+
+
+class Elsewhere(DeclarativeBase):
+    """A registry that no other table is in."""
+
+
+class Shelf(Elsewhere):
+    __tablename__ = "shelves"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class Book(Elsewhere):
+    __tablename__ = "books"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    shelf_id: Mapped[UUID] = mapped_column(ForeignKey("shelves.id"))
+
+
+def test_a_foreign_key_without_a_relationship_is_a_clear_error() -> None:
+    with pytest.raises(TypeError, match=r"Book\.shelf_id is a foreign key without a relationship\(lazy=.raise.\)"):
+        keys.parents(cast("type[Base]", Book))
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(models.__path__)])
+def test_a_model_can_be_used_alone(name: str) -> None:
+    program = f"from src.models import {name} as m; from sqlalchemy.orm import configure_mappers; configure_mappers()"
+    subprocess.run([sys.executable, "-c", f"{program}; m.entity.model()"], cwd=ROOT, check=True)

@@ -1,19 +1,21 @@
-"""What pamqp cannot decode, frame by frame: no broker is needed, and one would refuse some of it."""
+"""What we read and write is what pamqp would, and what pamqp cannot decode ends nothing. No broker is needed."""
 
 import asyncio
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pamqp.frame
 import pytest
 from aiormq.connection import FrameReceiver
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pamqp import body, commands, constants, header, heartbeat
+from pamqp import body, commands, header, heartbeat
 from pamqp.commands import Basic
 
-from src.amqp.frames import UNDECODABLE, TolerantReader, tolerable, tolerable_method
+from src.amqp import frames, stream
+from src.amqp.frames import UNDECODABLE, Delivery, Properties, tolerable_header, tolerable_method
 from tests.marshalled import NAMES, nested, payload, short, table
 
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]
@@ -62,7 +64,7 @@ def decoded(data: bytes) -> header.ContentHeader:
 
 def assert_salvaged(bad: dict[str, bytes]) -> None:
     """The lost ones are named, the sound ones kept, but for the headers, which give way."""
-    content = decoded(tolerable(payload(PIECES | bad)))
+    content = decoded(tolerable_header(payload(PIECES | bad)))
     lost = [name for name in NAMES if name in bad and name != "headers"] or ["headers"]
     assert content.body_size == 5
     assert content.properties.headers == {UNDECODABLE: ", ".join(lost)}
@@ -77,7 +79,7 @@ def test_a_bad_property_is_named_and_the_sound_ones_are_kept(name: str, piece: b
 
 @pytest.mark.parametrize(("name", "piece"), BAD)
 def test_a_bad_property_alone_becomes_a_header_that_names_it(name: str, piece: bytes) -> None:
-    assert decoded(tolerable(payload({name: piece}))).properties == Basic.Properties(headers={UNDECODABLE: name})
+    assert decoded(tolerable_header(payload({name: piece}))).properties == Basic.Properties(headers={UNDECODABLE: name})
 
 
 @given(st.lists(st.sampled_from(BAD), min_size=2, unique_by=lambda bad: bad[0]))
@@ -88,7 +90,7 @@ def test_bad_properties_together_are_all_named(bad: list[tuple[str, bytes]]) -> 
 @given(st.sets(st.sampled_from(NAMES)))
 def test_sound_properties_are_left_byte_for_byte(names: set[str]) -> None:
     sound = payload({name: PIECES[name] for name in names})
-    assert tolerable(sound) is sound
+    assert tolerable_header(sound) is sound
 
 
 @pytest.mark.parametrize("mode", [b"\x01", b"\x02"])
@@ -96,7 +98,7 @@ def test_sound_properties_are_left_byte_for_byte(names: set[str]) -> None:
 def test_every_sound_string_and_mode_is_left_as_it_is(text: str, mode: bytes) -> None:
     string = short(text.encode()[:255])
     pieces = {name: string for name in SHORT_STRINGS if name != "expiration"} | {"delivery_mode": mode}
-    assert tolerable(payload(pieces)) == payload(pieces)
+    assert tolerable_header(payload(pieces)) == payload(pieces)
 
 
 LISTS = st.one_of(
@@ -118,7 +120,7 @@ LISTS = st.one_of(
 @example(struct.pack(">H", Basic.Properties.flags["content_type"] | Basic.Properties.flags["timestamp"]) + b"\xffcut")
 @example(struct.pack(">HH", 1, 0x8000) + short(b"continued flags"))
 def test_whatever_the_property_list_holds_the_result_decodes(properties: bytes) -> None:
-    decoded(tolerable(struct.pack(">HHQ", 60, 0, 0) + properties))
+    decoded(tolerable_header(struct.pack(">HHQ", 60, 0, 0) + properties))
 
 
 def delivery(routing_key: bytes) -> bytes:
@@ -137,50 +139,128 @@ def test_whatever_the_routing_key_holds_the_method_decodes(routing_key: bytes) -
         assert tolerable == delivery(routing_key)
 
 
-def frames() -> list[bytes]:
-    """A delivery with a bad property between two without, and what else a broker sends."""
+def sound_or_salvaged(data: bytes) -> header.ContentHeader:
+    return decoded(tolerable_header(data))
+
+
+@given(LISTS)
+@example(b"\xff\xff")
+def test_a_header_reads_as_pamqp_would_read_it(properties: bytes) -> None:
+    data = struct.pack(">HHQ", 60, 0, 0) + properties
+    found, expected = frames.properties(data), sound_or_salvaged(data).properties
+    assert {name: getattr(found, name) or None for name in NAMES} == {name: expected[name] or None for name in NAMES}
+
+
+TEXTS = st.text(max_size=60)
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), TEXTS, st.lists(st.integers(0, 9)), st.just({"a": "b"})
+)
+WRITTEN = st.builds(
+    Properties,
+    **{name: st.none() | TEXTS for name in SHORT_STRINGS if name != "cluster_id"},
+    headers=st.none() | st.dictionaries(st.text(min_size=1, max_size=20), VALUES, max_size=5),
+    delivery_mode=st.sampled_from([None, 1, 2]),
+    priority=st.none() | st.integers(0, 255),
+    timestamp=st.none() | st.just(datetime(2026, 1, 1, tzinfo=UTC)),
+)
+
+
+@given(WRITTEN, st.binary(max_size=40), st.integers(1, 50), TEXTS, st.booleans())
+def test_what_is_published_is_written_as_pamqp_writes_it(
+    given_: Properties,
+    content: bytes,
+    limit: int,
+    routing_key: str,
+    mandatory: bool,  # noqa: FBT001 - drawn
+) -> None:
+    publish = Basic.Publish(exchange="exchange", routing_key=routing_key, mandatory=mandatory)
+    properties = Basic.Properties(**{name: getattr(given_, name) for name in NAMES if name != "cluster_id"})
+    pieces = [content[begin : begin + limit] for begin in range(0, len(content), limit)]
+    expected: list[Any] = [publish, header.ContentHeader(0, len(content), properties), *map(body.ContentBody, pieces)]
+    written = [frames.publish(7, "exchange", routing_key, mandatory), *frames.content(7, given_, content, limit)]
+    assert b"".join(written) == b"".join(pamqp.frame.marshal(each, 7) for each in expected)
+
+
+TAPPED, PLAIN = 1, 2
+"""Channels."""
+
+
+def message(channel: int, tag: int, content: bytes, data: bytes, size: int = 131064) -> list[bytes]:
+    deliver = commands.Basic.Deliver("consumer", tag, exchange="", routing_key="session.create")
+    pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
+    method = pamqp.frame.marshal(deliver, channel)
+    return [
+        method,
+        frames.frame(frames.HEADER, channel, content),
+        *[frames.frame(frames.BODY, channel, p) for p in pieces],
+    ]
+
+
+def sent() -> list[bytes]:
+    """What a broker sends: deliveries with sound and with bad properties, on both channels, and other frames."""
     bad = payload({"timestamp": struct.pack(">Q", 2**63)}, size=2)
-    headers = [payload({}, size=2), bad, payload(PIECES, size=2)]
-    sent = [pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
-    for content in headers:
-        deliver = commands.Basic.Deliver("tag", 1, exchange="", routing_key="session.create")
-        sent += [pamqp.frame.marshal(deliver, 1), framed(content), pamqp.frame.marshal(body.ContentBody(b"{}"), 1)]
-    return [*sent, pamqp.frame.marshal(commands.Basic.Ack(1), 1), pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
+    contents = [(payload({}, size=0), b""), (bad, b"{}"), (payload(PIECES, size=9), b"123456789")]
+    sending = [pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
+    for tag, (content, data) in enumerate(contents, start=1):
+        sending += message(TAPPED, tag, content, data, size=4) + message(PLAIN, tag, content, data)
+        sending.append(pamqp.frame.marshal(commands.Basic.Ack(tag), TAPPED))
+    return [*sending, pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
 
 
-def framed(content: bytes) -> bytes:
-    return struct.pack(">BHI", constants.FRAME_HEADER, 1, len(content)) + content + constants.FRAME_END_CHAR
+DELIVERED = [(1, b"", 0, {}), (2, b"{}", 2, {UNDECODABLE: "timestamp"}), (3, b"1234", 9, SOUND.headers)]
 
 
 def tolerated(frame: bytes) -> bytes:
-    return framed(tolerable(frame[7:-1])) if frame[0] == constants.FRAME_HEADER else frame
+    return frames.frame(frame[0], frame[2], tolerable_header(frame[7:-1])) if frame[0] == frames.HEADER else frame
 
 
-async def received(pieces: Sequence[bytes]) -> list[bytes]:
-    """What aiormq reads of a stream that comes in these pieces, marshalled again."""
-    stream = asyncio.StreamReader()
-    receiver = FrameReceiver(TolerantReader(stream))  # type: ignore[arg-type]  # as much of a StreamReader as it needs
-
-    async def feed() -> None:
-        for piece in pieces:
-            stream.feed_data(piece)
-            await asyncio.sleep(0)  # as much of it is read as can be
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(feed())
-        read = [await receiver.get_frame() for _ in frames()]
-    stream.feed_eof()
-    assert receiver.reader.at_eof()
-    return [pamqp.frame.marshal(frame, channel) for _, channel, frame in read]
+def is_tapped(frame: bytes) -> bool:
+    return frame[2] == TAPPED and not (frame[0] == frames.METHOD and frame[7:11] == frames.ACK)
 
 
-@given(st.lists(st.integers(0, sum(map(len, frames()))), max_size=20).map(sorted))
+async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes], list[Delivery]]:
+    """What aiormq reads of a stream that comes in these pieces, marshalled again, and what the tap is given."""
+    reader, delivered = stream.FrameReader(asyncio.get_running_loop()), list[Delivery]()
+    reader.taps[TAPPED] = frames.Deliveries(delivered.append, limit)
+    receiver = FrameReceiver(reader)
+    for piece in pieces:
+        reader.feed_data(piece)
+    reader.feed_eof()
+    read = []
+    while not reader.at_eof():
+        _, channel, frame = await receiver.get_frame()
+        read.append(pamqp.frame.marshal(frame, channel))
+    return read, delivered
+
+
+def assert_received(pieces: Sequence[bytes]) -> None:
+    read, delivered = asyncio.run(received(pieces))
+    alive = pamqp.frame.marshal(heartbeat.Heartbeat(), 0)
+    expected = [tolerated(frame) for frame in sent() if not is_tapped(frame)]
+    assert [frame for frame in read if frame != alive] == [frame for frame in expected if frame != alive]
+    assert [(d.tag, d.body, d.size, d.properties.headers or {}) for d in delivered] == DELIVERED
+
+
+@given(st.lists(st.integers(0, sum(map(len, sent()))), max_size=20).map(sorted))
 def test_the_reader_gives_the_same_frames_however_the_stream_is_cut(cuts: list[int]) -> None:
-    stream, sent = b"".join(frames()), [tolerated(frame) for frame in frames()]
-    pieces = [stream[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert asyncio.run(received(pieces)) == sent
+    data = b"".join(sent())
+    assert_received([data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)])
 
 
 def test_the_reader_gives_the_same_frames_byte_by_byte() -> None:
-    stream = b"".join(frames())
-    assert asyncio.run(received([bytes([byte]) for byte in stream])) == [tolerated(frame) for frame in frames()]
+    assert_received([bytes([byte]) for byte in b"".join(sent())])
+
+
+def test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped() -> None:
+    read, delivered = asyncio.run(received(message(TAPPED, 1, payload({}, size=0), b"")))
+    assert read == [pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
+    assert len(delivered) == 1
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_on_a_tapped_channel_raise(data: bytes) -> None:
+    """A broker that breaks the protocol is aiormq's to complain of."""
+    deliveries = frames.Deliveries(lambda _: None, limit=10)
+    deliver = pamqp.frame.marshal(commands.Basic.Deliver("c", 1, exchange="", routing_key="k"), 1)[7:-1]
+    for kind, payload_ in ((frames.METHOD, deliver), (frames.HEADER, struct.pack(">HHQ", 60, 0, len(data)) + data)):
+        assert deliveries(kind, payload_)

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import config
-from src.cli.play import dialogues
+from src.cli import dialogues
 from tests import harness
 
 DIALOGUES = 40
@@ -159,5 +159,5 @@ def test_a_file_of_something_else_is_one_clear_line(
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(typer.Exit):
-        dialogues(path)
+        dialogues.read(path)
     assert said in capsys.readouterr().err

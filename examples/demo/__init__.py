@@ -16,35 +16,31 @@ from examples.demo.checks import Check
 from examples.demo.play import Play
 from examples.demo.stage import Stage, StageError
 from examples.demo.witness import Witness
-from src.cli import target
+from examples.sandbox import SandboxError
+from src.cli.ending import end
 from src.cli.output import Output
+from src.cli.runner import run
+from src.cli.target import Target
 from src.client import Client, NoReply
 from src.errors import Problem
 
 FAILED = 1
 
 
-def demo(context: typer.Context) -> None:
-    r"""Show the service at work on real servers, and prove that it did what it promises.
-
-    Makes a database `db_demo` and a service of its own, plays some conversations, compares what was sent, answered,
-    stored and announced, and removes everything again. Exit code 0: all checks hold. 1: one does not.
-
-    \b
-    uv run main.py demo
-    """
+def show(to: Target) -> None:
+    """Play it and print what holds; end the program with exit code 1 where anything does not."""
     output = Output()
     try:
-        results = target.run(target.of(context), _demo(target.of(context), output))
-    except (StageError, Problem) as error:
-        target.end(f"The demo ended early: {error}", FAILED)
+        results = run(to, _demo(to, output))
+    except (SandboxError, StageError, Problem) as error:
+        end(f"The demo ended early: {error}", FAILED)
     except asyncio.CancelledError:  # by SIGTERM
         raise typer.Exit(FAILED) from None
     if not all(check.holds for check in results):
         raise typer.Exit(FAILED)
 
 
-async def _demo(to: target.Target, output: Output) -> list[Check]:
+async def _demo(to: Target, output: Output) -> list[Check]:
     task = asyncio.current_task()
     assert task  # noqa: S101 - we run in one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -61,7 +57,7 @@ async def _demo(to: target.Target, output: Output) -> list[Check]:
 
 
 async def _perform(built: Stage, output: Output) -> list[Check]:
-    output.print(f"[bold]Making the database[/] {stage.DATABASE}")
+    output.print("[bold]Making the tables[/] in a database of its own")
     await built.migrate()
     async with Client(built.target.rabbitmq_url, built.target.service) as db:
         output.print(f"[bold]Starting the service[/] {built.target.service}, waiting until it answers")

@@ -4,24 +4,22 @@ import asyncio
 import os
 import sys
 import tempfile
-import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 import aio_pika
-import asyncpg
 
+from examples import sandbox
 from src import wire
 from src.cli.target import Target
 from src.client import Client, NoService
 from src.errors import Problem
 
-DATABASE = "db_demo"
 MAIN = Path(__file__).parents[2] / "main.py"
+PARTITIONS = 1
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 RETRY_PAUSE = 0.2
@@ -29,7 +27,7 @@ LOG_LINES = 20
 
 
 class StageError(Exception):
-    """The demo cannot go on: a server is away, or a child process failed."""
+    """The demo cannot go on: a child process failed."""
 
 
 @dataclass
@@ -39,14 +37,6 @@ class Stage:
     target: Target
     log: IO[bytes]
     service: asyncio.subprocess.Process | None = None
-
-    @property
-    def names(self) -> wire.Names:
-        return wire.Names(self.target.service)
-
-    @property
-    def queues(self) -> tuple[str, ...]:
-        return (self.names.partition(0), self.names.reads, self.names.unrouted, self.names.dead)
 
     async def migrate(self) -> None:
         """Make the tables. Raises StageError."""
@@ -80,7 +70,7 @@ class Stage:
         """How many messages each queue of the service holds."""
         async with await aio_pika.connect(self.target.rabbitmq_url) as connection:
             channel = await connection.channel()
-            queues = [await channel.get_queue(name) for name in self.queues]
+            queues = [await channel.get_queue(name) for name in wire.Names(self.target.service).queues(PARTITIONS)]
             return {queue.name: queue.declaration_result.message_count or 0 for queue in queues}
 
     def last_lines(self) -> str:
@@ -103,7 +93,7 @@ class Stage:
             "DATABASE_URL": self.target.database_url,
             "RABBITMQ_URL": self.target.rabbitmq_url,
             "SERVICE_NAME": self.target.service,
-            "WRITE_PARTITIONS": "1",
+            "WRITE_PARTITIONS": str(PARTITIONS),
             "LOG_FORMAT": "text",
             "LOG_LEVEL": "INFO",
         }
@@ -118,39 +108,14 @@ class Stage:
 
 @asynccontextmanager
 async def build(target: Target) -> AsyncIterator[Stage]:
-    """An empty database, and in the end nothing of what the demo left. Raises StageError."""
-    url = urlsplit(target.database_url)._replace(path=f"/{DATABASE}").geturl()
-    with tempfile.TemporaryFile("a+b") as log:
-        stage = Stage(Target(target.rabbitmq_url, url, f"db-demo-{uuid.uuid4().hex[:8]}"), log)
-        async with AsyncExitStack() as at_the_end:
-            await _drop_database(target)
-            at_the_end.push_async_callback(_drop_database, target)
-            await _maintain(target, f"CREATE DATABASE {DATABASE}")
-            at_the_end.push_async_callback(_delete_queues, stage)
-            at_the_end.push_async_callback(stage.stop)
-            yield stage
-
-
-async def _drop_database(target: Target) -> None:
-    await _maintain(target, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-
-
-async def _maintain(target: Target, statement: str) -> None:
-    try:
-        connection = await asyncpg.connect(target.database_url, database="postgres", timeout=10)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-    except (OSError, asyncpg.PostgresError) as error:
-        raise StageError(f"PostgreSQL: {str(error) or type(error).__name__}") from error
-
-
-async def _delete_queues(stage: Stage) -> None:
-    names = stage.names
-    async with await aio_pika.connect(stage.target.rabbitmq_url) as connection:
-        channel = await connection.channel()
-        for queue in stage.queues:
-            await channel.queue_delete(queue)
-        for exchange in (names.requests, names.events, names.unrouted, names.dead):
-            await channel.exchange_delete(exchange)
+    """An empty database and a service name, and in the end nothing of what the demo left. Raises SandboxError."""
+    async with (
+        sandbox.database(target.database_url, "db_demo") as database_url,
+        sandbox.service(target.rabbitmq_url, "db-demo", PARTITIONS) as names,
+    ):
+        with tempfile.TemporaryFile("a+b") as log:
+            stage = Stage(Target(target.rabbitmq_url, database_url, names.service), log)
+            try:
+                yield stage
+            finally:
+                await stage.stop()

@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 from src import pauses
 from src.amqp.connections import CLOSE_TIMEOUT, LOST, close_channel, told_to_end
+from src.amqp.frames import Deliveries, Delivery, Tap
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Pause(Exception):
 class Batch:
     """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait."""
 
-    deliveries: Sequence[DeliveredMessage]
+    deliveries: Sequence[Delivery]
     stopping: asyncio.Event
     channel: Channel
 
@@ -44,17 +44,21 @@ class Batch:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.channel.basic_ack(_tag(self.deliveries[-1]), multiple=True)
+                await self.channel.basic_ack(self.deliveries[-1].tag, multiple=True)
         except LOST as error:
             log.warning("%d deliveries could not be acked, they will come again: %r", len(self.deliveries), error)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes."""
+    """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes.
+
+    Of a body that is longer than ``body`` only so many bytes are kept.
+    """
 
     prefetch: int
     requests: int
+    body: int
     size: int = 4 * 1024 * 1024
 
 
@@ -64,26 +68,34 @@ type Handler = Callable[[Batch], Awaitable[None]]
 class Window:
     """What one channel has delivered and no batch has taken yet."""
 
-    def __init__(self, channel: Channel, limits: Limits, stopping: asyncio.Event) -> None:
-        self.channel = channel
+    channel: Channel
+
+    def __init__(self, limits: Limits, stopping: asyncio.Event) -> None:
+        self.tap: Tap = Deliveries(self._arrive, limits.body)
         self._limits = limits
         self._stopping = stopping
-        self._arrived: deque[DeliveredMessage] = deque()
+        self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._expected = 1
         self._closed = False
+
+    async def open(self, channel: Channel, queue: str) -> None:
+        """Begin to consume the queue on this channel, whose frames go to ``tap``."""
+        self.channel = channel
         channel.closing.add_done_callback(self._close)
         channel.on_consumer_cancel_callbacks.add(self._close)
+        await channel.basic_qos(prefetch_count=self._limits.prefetch)
+        await channel.basic_consume(queue, _untapped)
 
     @property
     def waiting(self) -> int:
         """How many deliveries no batch has taken yet."""
         return len(self._arrived)
 
-    async def arrive(self, delivery: DeliveredMessage) -> None:
+    def _arrive(self, delivery: Delivery) -> None:
         """Tags follow on one another, or ``ack(multiple=True)`` would settle what nobody has seen."""
-        if _tag(delivery) != self._expected:
-            log.error("delivery tag %s came where %s was due: closing the channel", _tag(delivery), self._expected)
+        if delivery.tag != self._expected:
+            log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
             self._close()
         self._expected += 1
         self._arrived.append(delivery)
@@ -96,7 +108,7 @@ class Window:
             await self._wake.wait()
         if self._ended:
             return None
-        taken: list[DeliveredMessage] = []
+        taken: list[Delivery] = []
         size = 0
         while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
             taken.append(self._arrived.popleft())
@@ -126,7 +138,7 @@ class BatchSubscriber(RabbitSubscriber):
         *args: Any,
         handler: Handler,
         limits: Limits,
-        open_channel: Callable[[], Awaitable[Channel]],
+        open_channel: Callable[[Tap], Awaitable[Channel]],
         prepare: Callable[[], Awaitable[None]],
         on_failure: Callable[[BaseException], None],
         **kwargs: Any,
@@ -184,15 +196,15 @@ class BatchSubscriber(RabbitSubscriber):
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
-                return await self._begin(await self._open_channel())
+                return await self._begin()
         except LOST as error:
             raise Pause(repr(error)) from error
 
-    async def _begin(self, channel: Channel) -> Window:
-        window = Window(channel, self._limits, self._stopping)
+    async def _begin(self) -> Window:
+        window = Window(self._limits, self._stopping)
+        channel = await self._open_channel(window.tap)
         try:
-            await channel.basic_qos(prefetch_count=self._limits.prefetch)
-            await channel.basic_consume(self.queue.name, window.arrive)
+            await window.open(channel, self.queue.name)
         except BaseException:
             await close_channel(channel)  # or what it may already hold would never come back
             raise
@@ -217,5 +229,5 @@ class BatchSubscriber(RabbitSubscriber):
             self._on_failure(error or RuntimeError(f"{self.queue.name}: the loop has ended"))
 
 
-def _tag(delivery: DeliveredMessage) -> int:
-    return delivery.delivery_tag or 0
+async def _untapped(delivery: object) -> None:
+    """What comes after the channel was closed is not ours any more."""

@@ -11,7 +11,8 @@ from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError,
 from yarl import URL
 
 from .. import pauses
-from .frames import TolerantTransport
+from .frames import Tap
+from .stream import FrameTransport
 
 log = logging.getLogger(__name__)
 
@@ -33,27 +34,37 @@ class TolerantConnection(RobustConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.kwargs["transport_factory"] = TolerantTransport()
+        self._frames = self.kwargs["transport_factory"] = FrameTransport()
+
+    def tap(self, channel: Channel, taker: Tap) -> None:
+        """Give the frames of this channel to ``taker`` first, until it is closed."""
+        taps = self._frames.reader.taps
+        taps[channel.number] = taker
+
+        def untap(_: object) -> None:
+            if taps.get(channel.number) is taker:
+                del taps[channel.number]
+
+        channel.closing.add_done_callback(untap)
 
 
-async def connect(url: str, name: str) -> RobustConnection:
+async def connect(url: str, name: str) -> TolerantConnection:
     """A connection that heals itself from now on. Raises what aio-pika raises."""
-    connection = await connect_robust(
+    return await connect_robust(
         named(url, name),
         timeout=CONNECT_TIMEOUT,
         reconnect_interval=RECONNECT_INTERVAL,
         connection_class=TolerantConnection,
     )
-    return cast("RobustConnection", connection)
 
 
 class Outbound:
-    """The connection that replies, events and dead letters go out by."""
+    """A connection that messages go out by."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
-        self._name = f"{name} out"
-        self._connection: RobustConnection | None = None
+        self._name = name
+        self._connection: TolerantConnection | None = None
 
     async def connect(self) -> None:
         """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
@@ -63,16 +74,16 @@ class Outbound:
         """Wait until the connection is up and not blocked by an alarm of the broker."""
         return await ready(self._connection)
 
-    async def open_channel(self) -> Channel:
+    async def open_channel(self, tap: Tap | None = None) -> Channel:
         """A plain channel on this connection, once that is up."""
-        return await open_channel(self._connection)
+        return await open_channel(self._connection, tap)
 
     async def close(self) -> None:
         if self._connection:
             await self._connection.close()
 
 
-async def ready(connection: RobustConnection | None) -> aiormq.abc.AbstractConnection:
+async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
     """Wait until the connection is up and not blocked by an alarm of the broker."""
     for pause in pauses.growing(longest=0.5):
         if connection is None or connection.is_closed:
@@ -99,10 +110,13 @@ async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
     return unblocked.done() and not up.is_closed
 
 
-async def open_channel(connection: RobustConnection | None) -> Channel:
-    """A plain channel (one that does not reopen itself), with confirms, raising what is returned."""
+async def open_channel(connection: TolerantConnection | None, tap: Tap | None = None) -> Channel:
+    """A plain channel (one that does not reopen itself), with confirms; ``tap`` is given its frames first."""
     up = await ready(connection)
-    return cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True, on_return_raises=True))
+    channel = cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True))
+    if connection and tap:
+        connection.tap(channel, tap)
+    return channel
 
 
 async def close_channel(channel: Channel) -> None:

@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jiter
-from aiormq.abc import DeliveredMessage
-from pamqp.commands import Basic
 from pydantic import BaseModel, ValidationError
 
 from src import wire
-from src.amqp import frames
+from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.canonical import growth
 from src.errors import (
     IdempotencyKeyRequired,
@@ -36,8 +34,8 @@ MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
-_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
-_SUSPECT = re.compile(rb"\\u0000|[eE]\+?[0-9]{3}")  # may be what no database takes; worth a look
+_EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and not in a text
+_NUL = b"\\u0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +45,18 @@ class Received[O: Decodable]:
     Either the ``request`` that it holds, or the ``outcome`` that tells its sender why it holds none.
     """
 
-    delivery: DeliveredMessage
+    delivery: Delivery
     operation: O | None
     request: Request[O] | None = None
     outcome: Outcome | None = None
 
     @property
-    def properties(self) -> Basic.Properties:
-        return self.delivery.header.properties
+    def properties(self) -> Properties:
+        return self.delivery.properties
 
     @property
     def headers(self) -> Mapping[str, Any]:
         return self.properties.headers or {}
-
-    @property
-    def routing_key(self) -> str:
-        return str(self.delivery.routing_key)
 
     @property
     def sender(self) -> str:
@@ -116,22 +110,23 @@ class Decoder[O: Decodable]:
         operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
         return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
 
-    def decode(self, delivery: DeliveredMessage) -> Received[O]:
+    def decode(self, delivery: Delivery) -> Received[O]:
         """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
-        operation = self._operations.get(str(delivery.routing_key))
+        operation = self._operations.get(delivery.routing_key)
         if operation is None:
             return Received(delivery, None, outcome=Outcome.of(UnknownOperation()))
         try:
-            request = self._request(operation, delivery.header.properties, delivery.body)
+            request = self._request(operation, delivery)
             return Received(delivery, operation, request)
         except Problem as problem:
             return Received(delivery, operation, outcome=Outcome.of(problem, operation))
         except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
             return Received(delivery, operation, outcome=Outcome.of(Internal.because(bug), operation))
 
-    def _request(self, operation: O, properties: Basic.Properties, body: bytes) -> Request[O]:
+    def _request(self, operation: O, delivery: Delivery) -> Request[O]:
+        properties, body = delivery.properties, delivery.body
         headers = properties.headers or {}
-        self._check_form(properties, headers, len(body))
+        self._check_form(properties, headers, delivery.size)
         data, dry_run = _decoded(operation, body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -145,9 +140,9 @@ class Decoder[O: Decodable]:
             dry_run=dry_run,
         )
 
-    def _check_form(self, properties: Basic.Properties, headers: Mapping[str, Any], size: int) -> None:
+    def _check_form(self, properties: Properties, headers: Mapping[str, Any], size: int) -> None:
         """Raise the Problem that a message is which need not be read to be refused."""
-        if frames.UNDECODABLE in headers:
+        if UNDECODABLE in headers:
             raise Malformed("The message has properties that are no valid AMQP.")
         if size > self._max_body:
             raise TooLarge(f"The body has {size} bytes; this service takes {self._max_body}.")
@@ -159,7 +154,7 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def _fingerprint(operation: Decodable, properties: Basic.Properties, body: bytes) -> bytes:
+def _fingerprint(operation: Decodable, properties: Properties, body: bytes) -> bytes:
     return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
 
 
@@ -171,9 +166,10 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
         raise Malformed(f"The body is no JSON in UTF-8 without duplicate keys{_where(error)}.") from None
     if not isinstance(value, dict):
         raise Malformed("The body is JSON, but no object.")
-    if _EXPONENT.search(body) and (size := len(body) + growth(value)) > max_body:
+    exponents = _EXPONENT.search(body) is not None
+    if exponents and (size := len(body) + growth(value)) > max_body:
         raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    if _SUSPECT.search(body) or body.count(b"[") + body.count(b"{") > DEEPEST:
+    if exponents or _NUL in body or body.count(b"[") + body.count(b"{") > DEEPEST:
         _check_values(value, "")
     try:
         return operation.request.model_validate_json(body)

@@ -1,77 +1,296 @@
-"""Connections that survive what pamqp cannot decode.
+"""The bytes of AMQP 0-9-1 that are read and written here, and not by aiormq.
 
-A single property can end a consumer for good: a timestamp beyond the year 9999, a header key that is not UTF-8 or
-thousands of nested tables raise inside the connection's reader, before any handler, and again after each reconnect.
-Here the content header of every message is looked at before pamqp sees it. One that would raise is written anew with
-the properties that are sound, and with the header ``undecodable`` that names the others.
-Checked against pamqp 4.0 and aiormq 7.2 at the level of frames in ``tests/test_frames.py``.
+Read: what is delivered, returned and confirmed. Written: what is published. Every property that is not plain goes
+through pamqp.
+
+No message may end a connection: a timestamp beyond the year 9999, a header key that is not UTF-8 or thousands of nested
+tables raise inside pamqp, in aiormq's reader, and again after each reconnect. So what goes to aiormq is looked at
+first. What would raise is written anew with the properties that are sound, and with the header ``undecodable`` that
+names the others. Checked against pamqp 4.0 and aiormq 7.2 at the level of frames in ``tests/test_frames.py``.
 """
 
-import asyncio
 import struct
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
-import aiormq.connection
 from pamqp import constants, encode
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
-from yarl import URL
 
 UNDECODABLE = "undecodable"
+METHOD, HEADER, BODY = constants.FRAME_METHOD, constants.FRAME_HEADER, constants.FRAME_BODY
+HEARTBEAT = constants.FRAME_HEARTBEAT
+PUBLISH, RETURN, DELIVER, GET_OK = b"\0\x3c\0\x28", b"\0\x3c\0\x32", b"\0\x3c\0\x3c", b"\0\x3c\0\x47"
+ACK, NACK = b"\0\x3c\0\x50", b"\0\x3c\0\x78"
 
-_FRAME = struct.Struct(">BHI")  # type, channel, size of the payload
-_PROPERTIES = Basic.Properties.__slots__
+type Tap = Callable[[int, bytes], bool]
+"""Is given each frame of a channel (its kind and its payload), and says whether it has taken it. It never raises."""
+
+HEAD = struct.Struct(">BHI")  # of a frame: its kind, its channel, the size of its payload
+_HEADER = struct.Struct(">BHIHHQH")  # type, channel, size of the payload; class, weight, size of the body, flags
+_CONFIRM = struct.Struct(">QB")  # delivery tag, multiple
+_SIZE = struct.Struct(">I")
+END: bytes = constants.FRAME_END_CHAR
+_NAMES = Basic.Properties.__slots__  # in the order in which they are written
 _FLAGS = Basic.Properties.flags
-_KINDS = {name: Basic.Properties.amqp_type(name) for name in _PROPERTIES}
+_KINDS = {name: Basic.Properties.amqp_type(name) for name in _NAMES}
+_HARD = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
+_PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _HARD)
 _LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up to the last string, None a short string
-    b"\0\x3c\0\x3c": (None, 9, None, None),  # Basic.Deliver: consumer tag; delivery tag, redelivered; exchange; key
-    b"\0\x3c\0\x32": (2, None, None, None),  # Basic.Return: reply code; reply text; exchange; key
-    b"\0\x3c\0\x47": (9, None, None),  # Basic.GetOk: delivery tag, redelivered; exchange; key
+    DELIVER: (None, 9, None, None),  # consumer tag; delivery tag, redelivered; exchange; routing key
+    RETURN: (2, None, None, None),  # reply code; reply text; exchange; routing key
+    GET_OK: (9, None, None),  # delivery tag, redelivered; exchange; routing key
 }
-_CHECKED = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
-_PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _CHECKED)
 
 
-def tolerable(payload: bytes) -> bytes:
+@dataclass(slots=True)
+class Properties:
+    """The properties of a message; None where it does not have one."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: dict[str, Any] | None = None
+    delivery_mode: int | None = None
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    message_id: str | None = None
+    timestamp: datetime | None = None
+    message_type: str | None = None
+    user_id: str | None = None
+    app_id: str | None = None
+    cluster_id: str | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A message as the broker has delivered it. ``body`` may be the beginning only of one that has ``size`` bytes."""
+
+    tag: int
+    routing_key: str
+    properties: Properties
+    body: bytes
+    size: int
+
+
+class Contents:
+    """Puts the frames of one message together. Of a body ``limit`` bytes are kept, and the others counted."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.method = b""  # of the message that is coming, empty between two
+        self.header = b""
+        self.body = b""
+        self.size = 0
+        self._left = 0
+
+    def begin(self, method: bytes) -> None:
+        """The method frame that announces a message."""
+        self.method, self.header, self.body = method, b"", b""
+
+    def add(self, kind: int, payload: bytes) -> bool:
+        """Whether the message is whole with this frame."""
+        if kind == HEADER:
+            self.header = payload
+            self.size = self._left = int.from_bytes(payload[4:12])
+        else:
+            self._left -= len(payload)
+            room = self._limit - len(self.body)
+            self.body = self.body + payload[:room] if self.body or len(payload) > room else payload
+        return self._left <= 0
+
+
+class Deliveries:
+    """A tap that hands over each delivery once it is whole."""
+
+    def __init__(self, arrive: Callable[[Delivery], None], limit: int) -> None:
+        self._arrive = arrive
+        self._contents = Contents(limit)
+
+    def __call__(self, kind: int, payload: bytes) -> bool:
+        contents = self._contents
+        if kind == METHOD:
+            if payload[:4] != DELIVER:
+                return False
+            contents.begin(payload)
+        elif not contents.method:
+            return False
+        elif contents.add(kind, payload):
+            method, contents.method = contents.method, b""
+            tag, routing_key = _delivered(method)
+            self._arrive(Delivery(tag, routing_key, properties(contents.header), contents.body, contents.size))
+        return True
+
+
+def confirmed(payload: bytes) -> tuple[int, bool]:
+    """The delivery tag of an ack or a nack, and whether it counts for all before as well."""
+    tag, bits = _CONFIRM.unpack_from(payload, 4)
+    return tag, bool(bits & 1)
+
+
+def properties(payload: bytes) -> Properties:
+    """What a content header says; where it does not decode, what of it is sound, and ``undecodable``."""
+    plain = _plain(payload)
+    if plain is not None:
+        return Properties(**plain)
+    found = _decoded(payload) or _decoded(_salvage(payload))
+    values: dict[str, Any] = {name: found[name] for name in _NAMES} if found else {"headers": {UNDECODABLE: "all"}}
+    return Properties(**values)
+
+
+def tolerable_header(payload: bytes) -> bytes:
     """The payload of a content header frame, written anew where it does not decode."""
-    if _is_plain(payload):
+    return payload if _plain(payload) is not None or _decoded(payload) else _salvage(payload)
+
+
+def tolerable_method(payload: bytes) -> bytes:
+    """The payload of a method frame. A routing key that is not UTF-8 (RabbitMQ takes some) is written in escapes."""
+    layout = _LAYOUTS.get(payload[:4])
+    if layout is None:
         return payload
+    pieces, offset = [payload[:4]], 4
+    for size in layout:
+        if size is None:
+            length = payload[offset]
+            pieces.append(_short(_text(payload[offset + 1 : offset + 1 + length])))
+            offset += 1 + length
+        else:
+            pieces.append(payload[offset : offset + size])
+            offset += size
+    return b"".join(pieces) + payload[offset:]
+
+
+def frame(kind: int, channel: int, payload: bytes) -> bytes:
+    """A whole frame."""
+    return HEAD.pack(kind, channel, len(payload)) + payload + END
+
+
+@lru_cache(4096)
+def publish(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001 - by the cache
+    """The method frame that announces a message."""
+    method = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
+    return frame(METHOD, channel, PUBLISH + method.marshal())
+
+
+def content(channel: int, given: Properties, body: bytes, limit: int) -> list[bytes]:
+    """The header frame of a message, and its body frames of at most ``limit`` bytes each."""
+    flags, written = _encoded(given)
+    pieces = [_HEADER.pack(HEADER, channel, 14 + len(written), 60, 0, len(body), flags), written, END]
+    for begin in range(0, len(body), limit):
+        piece = body[begin : begin + limit] if len(body) > limit else body
+        pieces += (HEAD.pack(BODY, channel, len(piece)), piece, END)
+    return pieces
+
+
+def _encoded(given: Properties) -> tuple[int, bytes]:
+    flags = 0
+    pieces: list[bytes] = []
+    for name, kind in _KINDS.items():
+        value = getattr(given, name)
+        if value is None or value == "":
+            continue
+        flags |= _FLAGS[name]
+        if kind == "shortstr":
+            pieces.append(_short(value))
+        else:
+            pieces.append(_table(value) if kind == "table" else encode.by_type(value, kind))
+    return flags, b"".join(pieces)
+
+
+def _short(text: str) -> bytes:
+    """A short string. Raises ValueError where it has more than 255 bytes."""
+    data = text.encode()
+    return len(data).to_bytes() + data if len(data) < 256 else encode.short_string(text)  # noqa: PLR2004 - a byte's
+
+
+@lru_cache(256)
+def _key(name: str) -> bytes:
+    return encode.short_string(name)
+
+
+def _table(values: Mapping[str, Any]) -> bytes:
+    """A field table, its keys sorted. What is no text is pamqp's to write."""
+    pieces: list[bytes] = []
+    for name, value in sorted(values.items()):
+        if type(value) is str:
+            data = value.encode()
+            pieces += (_key(name), b"S", _SIZE.pack(len(data)), data)
+        else:
+            pieces += (_key(name), encode.encode_table_value(value))
+    written = b"".join(pieces)
+    return _SIZE.pack(len(written)) + written
+
+
+def _delivered(method: bytes) -> tuple[int, str]:
+    """Delivery tag and routing key."""
+    at = 5 + method[4]  # after the consumer tag
+    tag = int.from_bytes(method[at : at + 8])
+    at += 10 + method[at + 9]  # after the exchange
+    return tag, _text(method[at + 1 : at + 1 + method[at]])
+
+
+def _text(data: bytes) -> str:
+    """What is no UTF-8 in escapes, and then no longer than a short string, which ends where a character ends."""
     try:
-        header = ContentHeader()
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="backslashreplace").encode()[:255].decode(errors="ignore")
+
+
+@lru_cache(1024)
+def _layout(flags: int) -> tuple[tuple[str, bool], ...] | None:
+    """The properties that are there, each with whether it is an octet; None where one is not plain."""
+    if flags & ~_PLAIN:
+        return None
+    return tuple((name, kind == "octet") for name, kind in _KINDS.items() if flags & _FLAGS[name])
+
+
+def _plain(payload: bytes) -> dict[str, Any] | None:
+    """The properties of a content header that has nothing but short strings and octets, all of them sound."""
+    layout = _layout(int.from_bytes(payload[12:14]))
+    if layout is None:
+        return None
+    found: dict[str, Any] = {}
+    at = 14
+    try:
+        for name, octet in layout:
+            end = at + 1 + (0 if octet else payload[at])
+            found[name] = payload[at] if octet else payload[at + 1 : end].decode()
+            at = end
+    except (IndexError, UnicodeDecodeError):
+        return None
+    return found if at <= len(payload) and found.get("delivery_mode", 1) in {1, 2} else None
+
+
+def _decoded(payload: bytes) -> Basic.Properties | None:
+    """What pamqp makes of a content header, None where that is nothing or no sound message."""
+    header = ContentHeader()
+    try:
         header.unmarshal(payload)
     except Exception:  # whatever pamqp raises would end the connection: ValueError, OverflowError, RecursionError …
-        return _salvage(payload)
-    properties = header.properties
-    expiration = properties.expiration
-    if properties.delivery_mode not in (None, 1, 2) or not (expiration is None or expiration.isdecimal()):
-        return _salvage(payload)
-    return payload
+        return None
+    found: Basic.Properties = header.properties
+    return found if _sound(found) else None
 
 
-def _is_plain(payload: bytes) -> bool:
-    """Short strings in ASCII and a delivery mode: they always decode, and need no second decoding to know it."""
-    flags, offset = int.from_bytes(payload[12:14]), 14
-    if flags & ~_PLAIN or not payload[offset:].isascii():
-        return False
-    for name, kind in _KINDS.items():
-        if not flags & _FLAGS[name]:
-            continue
-        if offset >= len(payload) or (name == "delivery_mode" and payload[offset] not in (1, 2)):
-            return False
-        offset += 1 if kind == "octet" else 1 + payload[offset]
-    return offset <= len(payload)
+def _sound(found: Basic.Properties) -> bool:
+    return found.delivery_mode in {None, 1, 2} and (found.expiration is None or found.expiration.isdecimal())
 
 
 def _salvage(payload: bytes) -> bytes:
     """Keep each property that decodes alone; ``headers`` give way to the one that says what was lost."""
-    flags, offset = int.from_bytes(payload[12:14]), 14
+    flags, at = int.from_bytes(payload[12:14]), 14
     kept_flags, kept, lost = _FLAGS["headers"], {}, []
     for name, kind in _KINDS.items():
         if not flags & _FLAGS[name]:
             continue
-        size = _size(kind, payload[offset:])
-        piece = payload[offset : offset + size]
-        offset += size
+        size = _size(kind, payload[at:])
+        piece = payload[at : at + size]
+        at += size
         if name == "headers":
             continue
         if len(piece) == size and _decodes(name, piece):
@@ -80,8 +299,8 @@ def _salvage(payload: bytes) -> bytes:
         else:
             lost.append(name)
     kept["headers"] = encode.field_table({UNDECODABLE: ", ".join(lost or ["headers"])})
-    pieces = [kept[name] for name in _PROPERTIES if name in kept]
-    return payload[:12] + kept_flags.to_bytes(2) + b"".join(pieces)
+    pieces = [kept[name] for name in _NAMES if name in kept]
+    return payload[:12].ljust(12, b"\0") + kept_flags.to_bytes(2) + b"".join(pieces)
 
 
 def _size(kind: str, data: bytes) -> int:
@@ -97,85 +316,9 @@ def _size(kind: str, data: bytes) -> int:
 
 
 def _decodes(name: str, piece: bytes) -> bool:
-    properties = Basic.Properties()
+    alone = Basic.Properties()
     try:
-        properties.unmarshal(_FLAGS[name], piece)
-    except Exception:  # the same question as in tolerable(), asked of one property
+        alone.unmarshal(_FLAGS[name], piece)
+    except Exception:  # the same question as in _decoded(), asked of one property
         return False
-    match name:
-        case "delivery_mode":
-            return properties.delivery_mode in (1, 2)
-        case "expiration":
-            return str(properties.expiration).isdecimal()
-        case _:
-            return True
-
-
-def tolerable_method(payload: bytes) -> bytes:
-    """The payload of a method frame. A routing key that is not UTF-8 (RabbitMQ takes some) is written in escapes."""
-    layout = _LAYOUTS.get(payload[:4])
-    if layout is None:
-        return payload
-    pieces, offset = [payload[:4]], 4
-    for size in layout:
-        if size is None:
-            text = payload[offset + 1 : offset + 1 + payload[offset]]
-            offset += 1 + len(text)
-            pieces.append(_short(text if text.isascii() else text.decode(errors="backslashreplace").encode()))
-        else:
-            pieces.append(payload[offset : offset + size])
-            offset += size
-    return b"".join(pieces) + payload[offset:]
-
-
-def _short(text: bytes) -> bytes:
-    """A short string of at most 255 bytes, which end where a character ends: half of one would not decode."""
-    whole = text[:255].decode(errors="ignore").encode()
-    return len(whole).to_bytes() + whole
-
-
-class TolerantReader:
-    """The ``StreamReader`` that aiormq reads frames from: seven bytes of frame header, then the payload and its end."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-        self._ready = b""  # bytes of the current frame not yet handed over
-        self._coming = 0  # bytes of the current frame not yet read
-
-    def at_eof(self) -> bool:
-        return not self._ready and self._reader.at_eof()
-
-    async def read(self, n: int = -1) -> bytes:
-        return await self._reader.read(n)
-
-    async def readexactly(self, n: int) -> bytes:
-        if not self._ready:
-            if self._coming:
-                self._coming -= n
-                return await self._reader.readexactly(n)
-            self._ready = await self._begin_frame()
-        piece, self._ready = self._ready[:n], self._ready[n:]
-        return piece
-
-    async def _begin_frame(self) -> bytes:
-        head = await self._reader.readexactly(_FRAME.size)
-        kind, channel, size = _FRAME.unpack(head)
-        check = _CHECKS.get(kind)
-        if check is None or head.startswith(constants.AMQP):
-            self._coming = size + 1
-            return head
-        payload = check((await self._reader.readexactly(size + 1))[:-1])
-        return _FRAME.pack(kind, channel, len(payload)) + payload + constants.FRAME_END_CHAR
-
-
-_CHECKS = {constants.FRAME_METHOD: tolerable_method, constants.FRAME_HEADER: tolerable}
-
-
-class TolerantTransport(aiormq.connection.TransportFactory):
-    """TCP or TLS, as the URL says, read through a ``TolerantReader``."""
-
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        tls = url.scheme == "amqps"
-        inner = aiormq.connection.TLSTransportFactory() if tls else aiormq.connection.TCPTransportFactory()
-        reader, writer = await inner.create(url, **kwargs)
-        return cast("asyncio.StreamReader", TolerantReader(reader)), writer
+    return _sound(alone)

@@ -17,21 +17,23 @@ a read, whatever became of it                yes        –          –
 Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
 """
 
-import traceback
+import hashlib
+import itertools
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pamqp.commands import Basic
-
 from src import wire
 from src.amqp.decoder import Received
+from src.amqp.frames import Properties
 from src.clock import now, timestamp
+from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
 LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
 UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
+_REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
 
@@ -42,7 +44,7 @@ class Message:
     exchange: str
     routing_key: str
     body: bytes
-    properties: Basic.Properties
+    properties: Properties
     mandatory: bool = False
 
 
@@ -58,12 +60,13 @@ class Settled:
         received, outcome = self.received, self.outcome
         if received.reply_to is None:
             return []
-        properties = Basic.Properties(
+        properties = Properties(
             content_type=outcome.content_type,
+            message_id=next(_REPLY_IDS),
             message_type=outcome.type,
             correlation_id=received.correlation_id,
             delivery_mode=PERSISTENT,
-            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else {},
+            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else None,
         )
         return [Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)]
 
@@ -96,15 +99,13 @@ def failure(outcome: Outcome) -> str:
     error = outcome.error
     if error is None or outcome.state is not State.FAILED:
         return str(error or "")
-    trace = traceback.extract_tb(error.__traceback__)
-    where = f" at {trace[-1].filename}:{trace[-1].lineno} in {trace[-1].name}" if trace else ""
-    return f"{type(error).__name__}{where}"
+    return place(error)
 
 
 def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:
     message_id = received.properties.message_id
     origin = f"{received.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
-    event_id = str(uuid.uuid5(_EVENT_IDS, origin) if message_id else uuid.uuid4())
+    event_id = _uuid5(origin) if message_id else str(uuid.uuid4())
     headers = {
         f"{wire.CLOUD_EVENT}id": event_id,
         f"{wire.CLOUD_EVENT}type": event.name,
@@ -116,7 +117,7 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         wire.CAUSATION_ID: message_id or None,
         wire.TRACEPARENT: received.traceparent,
     }
-    properties = Basic.Properties(
+    properties = Properties(
         content_type=wire.JSON,
         message_type=event.name,
         message_id=event_id,
@@ -127,19 +128,28 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
     return Message(names.events, event.name, event.body, properties)
 
 
+def _uuid5(origin: bytes) -> str:
+    """``uuid.uuid5`` of bytes in our namespace, RFC 9562, without the objects in between."""
+    digest = bytearray(hashlib.sha1(_EVENT_IDS.bytes + origin, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: wire.Names) -> Message:
     """The request, addressed to nobody but its reader."""
     properties = received.properties
     headers: dict[str, Any] = {
         wire.REASON: reason,
         wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
-        wire.OPERATION: received.routing_key,
+        wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
     key = received.headers.get(wire.PARTITION_KEY)
     if isinstance(key, str) and len(key) <= LONGEST_COPIED:
         headers[wire.PARTITION_KEY] = key
-    copied = Basic.Properties(
+    copied = Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
         message_id=properties.message_id,
@@ -149,7 +159,7 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         delivery_mode=PERSISTENT,
         headers=headers,
     )
-    return Message(names.dead, received.routing_key, received.delivery.body, copied, mandatory=True)
+    return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
 
 
 def _detail(reason: str, outcome: Outcome) -> str:

@@ -1,26 +1,31 @@
-"""RabbitMQ out: messages published together, persistent, their confirms awaited together."""
+"""RabbitMQ out: messages published together, persistent, in one write, their confirms counted by tag.
+
+A channel that publishes this way goes past aiormq's own counting of delivery tags: nobody else may publish on it.
+"""
 
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
-from aiormq.abc import AbstractConnection
+from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPChannelError, DeliveryError
-from pamqp.commands import Basic
+from aiormq.exceptions import AMQPChannelError
 
 from src import pauses
-from src.amqp.connections import LOST
+from src.amqp import frames
+from src.amqp.connections import LOST, Outbound
 from src.amqp.outgoing import Message
 
 log = logging.getLogger(__name__)
 
 CONFIRM_TIMEOUT = 10  # seconds
 ROUND_TRIP = 5  # seconds that a broker may take to answer
+WRITE_SIZE = 1024 * 1024  # bytes that are written before the socket must have taken them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +81,13 @@ class _Effort:
 class Publisher:
     """Publishes over a connection of its own, for a broker short of memory stops reading from those that publish.
 
-    ``ready`` waits until the broker takes messages, and ``open_channel`` opens a channel on that connection. Each
-    exchange has its own: to publish to one that is missing closes the channel, and must not take others with it.
+    Each exchange has its own channel: to publish to one that is missing closes the channel, and must not take others
+    with it.
     """
 
-    def __init__(
-        self, ready: Callable[[], Awaitable[AbstractConnection]], open_channel: Callable[[], Awaitable[Channel]]
-    ) -> None:
-        self._ready = ready
-        self._open_channel = open_channel
-        self._channels: dict[str, Channel] = {}
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self._outlets: dict[str, Outlet] = {}
         self._opening = asyncio.Lock()
 
     async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
@@ -94,69 +96,180 @@ class Publisher:
         pending = list(range(len(messages)))
         pausing = pauses.growing(first=0.1, longest=2)
         while pending:
-            connection = await self._ready()
+            await self._outbound.ready()
             begun = clock()
-            results = await self._attempt(connection, [messages[index] for index in pending])
+            results = await self._attempt([messages[index] for index in pending])
             for index, result in zip(pending, results, strict=True):
                 taken[index] = result is _Result.TAKEN
-            pause = next(pausing)
-            effort.spend(results, clock() - begun + pause)
-            again = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
             if failed := len(pending) - results.count(_Result.TAKEN):
                 log.warning("%d of %d messages were refused or lost with the connection", failed, len(pending))
-            if again:
+            pause = next(pausing)
+            effort.spend(results, clock() - begun + pause)
+            pending = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
+            if pending:
                 await asyncio.sleep(pause)
-            pending = again
         return taken
 
-    async def _attempt(self, connection: AbstractConnection, messages: Sequence[Message]) -> list[_Result]:
-        """Publish once; what still waits when the connection ends would wait for its timeout in vain."""
-        publishing = [asyncio.create_task(self._publish(message)) for message in messages]
-        done, closing = asyncio.gather(*publishing, return_exceptions=True), connection.closing
-        try:
-            await asyncio.wait({done, closing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            closing.cancel()  # an observer of our own
-            for task in publishing:
-                task.cancel()
-        return [result if isinstance(result, _Result) else _Result.LOST for result in await done]
+    async def _attempt(self, messages: Sequence[Message]) -> list[_Result]:
+        """Publish once, all exchanges side by side."""
+        exchanges = list(dict.fromkeys(message.exchange for message in messages))
+        groups = [[message for message in messages if message.exchange == exchange] for exchange in exchanges]
+        found = await asyncio.gather(*map(self._send, exchanges, groups))
+        results = {exchange: iter(of_exchange) for exchange, of_exchange in zip(exchanges, found, strict=True)}
+        return [next(results[message.exchange]) for message in messages]
 
-    async def _publish(self, message: Message) -> _Result:
+    async def _send(self, exchange: str, messages: Sequence[Message]) -> list[_Result]:
         try:
-            channel = await self._channel(message.exchange)
-            confirmation = await channel.basic_publish(
-                message.body,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                properties=message.properties,
-                mandatory=message.mandatory,
-                timeout=CONFIRM_TIMEOUT,
-                wait=False,
-            )
-        except TimeoutError:
-            return _Result.REFUSED if await self._is_up() else _Result.LOST
-        except (DeliveryError, AMQPChannelError):
-            return _Result.REFUSED
+            outlet = await self._outlet(exchange)
+            sent = await outlet.send(messages)
+            closed = outlet.channel.closing
+            await asyncio.wait({sent.answered, closed}, timeout=CONFIRM_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         except LOST:
-            return _Result.LOST
-        return _Result.TAKEN if isinstance(confirmation, Basic.Ack) else _Result.REFUSED
+            return [_Result.LOST] * len(messages)
+        unanswered = _Result.TAKEN if sent.answered.done() else await self._blame(closed)
+        closed.cancel()  # an observer of our own
+        return [result or unanswered for result in sent.results]
+
+    async def _blame(self, closed: asyncio.Future[None]) -> _Result:
+        """What became of messages that the broker did not answer for."""
+        if closed.done():
+            refused = not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
+        else:
+            refused = await self._is_up()
+        return _Result.REFUSED if refused else _Result.LOST
 
     async def _is_up(self) -> bool:
         """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
         try:
             async with asyncio.timeout(ROUND_TRIP):
-                channel = await self._open_channel()
+                channel = await self._outbound.open_channel()
                 await channel.close()
         except LOST:
             return False
         return True
 
-    async def _channel(self, exchange: str) -> Channel:
-        channel = self._channels.get(exchange)
-        if channel is not None and not channel.is_closed:
-            return channel
+    async def _outlet(self, exchange: str) -> "Outlet":
         async with self._opening:
-            channel = self._channels.get(exchange)
-            if channel is None or channel.is_closed:
-                channel = self._channels[exchange] = await self._open_channel()
-            return channel
+            outlet = self._outlets.get(exchange)
+            if outlet is None or outlet.channel.is_closed:
+                outlet = self._outlets[exchange] = Outlet()
+                outlet.channel = await self._outbound.open_channel(outlet.take)
+            return outlet
+
+
+class Sent:
+    """Messages of consecutive delivery tags from ``first`` on, and what the broker has said of each."""
+
+    def __init__(self, first: int, ids: Sequence[str | None]) -> None:
+        self.first = first
+        self.results: list[_Result | None] = [None] * len(ids)
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ids = ids
+        self._returned: set[int] = set()
+        self._left = len(ids)
+        self._settled = 0  # all before it are settled
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.results) - 1
+
+    def settle(self, tag: int, result: _Result, *, multiple: bool) -> None:
+        """The broker has answered for a tag, or for all up to it."""
+        end = min(tag, self.last) - self.first + 1
+        for index in range(self._settled if multiple else end - 1, end):
+            if self.results[index] is None:
+                self.results[index] = _Result.REFUSED if index in self._returned else result
+                self._left -= 1
+        if multiple:
+            self._settled = max(self._settled, end)
+        if not self._left and not self.answered.done():
+            self.answered.set_result(None)
+
+    def give_back(self, message_id: str | None) -> bool:
+        """Whether one of the messages has this id, and is returned; its ack comes after."""
+        found = (index for index, own in enumerate(self._ids) if own == message_id and index not in self._returned)
+        index = next(found, None)
+        if index is None:
+            return False
+        self._returned.add(index)
+        return True
+
+
+class Outlet:
+    """A channel on which nobody else publishes, so that delivery tags can be counted here."""
+
+    channel: Channel
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._waiting: deque[Sent] = deque()
+        self._writing = asyncio.Lock()
+        self._returning = frames.Contents(limit=0)
+
+    async def send(self, messages: Sequence[Message]) -> Sent:
+        """Write them all; ``answered`` is done when the broker has answered for each."""
+        async with self._writing:
+            sent = Sent(self._next, [message.properties.message_id for message in messages])
+            self._next += len(messages)
+            self._waiting.append(sent)
+            for written in _written(self.channel, messages):
+                await self._write(written)
+            return sent
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """The tap of the channel: confirms and returns."""
+        if kind != frames.METHOD:
+            return self._take_returned(kind, payload)
+        match payload[:4]:
+            case frames.ACK:
+                self._settle(payload, _Result.TAKEN)
+            case frames.NACK:
+                self._settle(payload, _Result.REFUSED)
+            case frames.RETURN:
+                self._returning.begin(payload)
+            case _:
+                return False
+        return True
+
+    async def _write(self, written: bytes) -> None:
+        """Hand the bytes over; where they are many, return when the socket has taken them or the channel is closed."""
+        if len(written) < WRITE_SIZE:
+            await self.channel.write_queue.put(ChannelFrame(written, should_close=False))
+            return
+        drained, closed = asyncio.get_running_loop().create_future(), self.channel.closing
+        await self.channel.write_queue.put(ChannelFrame(written, should_close=False, drain_future=drained))
+        await asyncio.wait({drained, closed}, return_when=asyncio.FIRST_COMPLETED)
+        closed.cancel()  # an observer of our own
+
+    def _take_returned(self, kind: int, payload: bytes) -> bool:
+        returning = self._returning
+        if not returning.method:
+            return False
+        if returning.add(kind, payload):
+            returning.method = b""
+            message_id = frames.properties(returning.header).message_id
+            next((sent for sent in self._waiting if sent.give_back(message_id)), None)
+        return True
+
+    def _settle(self, payload: bytes, result: _Result) -> None:
+        tag, multiple = frames.confirmed(payload)
+        for sent in self._waiting:
+            if sent.first <= tag and (multiple or tag <= sent.last):
+                sent.settle(tag, result, multiple=multiple)
+        while self._waiting and self._waiting[0].answered.done():
+            self._waiting.popleft()
+
+
+def _written(channel: Channel, messages: Sequence[Message]) -> Iterator[bytes]:
+    """The frames of the messages, in pieces of about ``WRITE_SIZE`` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    for message in messages:
+        pieces.append(frames.publish(channel.number, message.exchange, message.routing_key, message.mandatory))
+        pieces += frames.content(channel.number, message.properties, message.body, channel.max_content_size)
+        size += len(message.body)
+        if size >= WRITE_SIZE:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)

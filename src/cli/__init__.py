@@ -1,14 +1,22 @@
-"""The command line, one file a group of commands. ``main.py`` adds what needs the whole service."""
+"""The command line, one file a group of commands.
+
+These files hold what ``--help`` says. What a command needs is imported when it runs, so that asking for help, or for a
+row, does not wait for SQLAlchemy, Alembic and FastStream.
+"""
 
 import typer
 
-from examples.demo import demo
-from src.cli import talk
+from src.cli import serve, talk
+from src.cli.demo import demo
 from src.cli.play import play
-from src.cli.target import Target
 
-__all__ = ["Target", "app"]
+__all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (talk.call, talk.send, talk.watch, play, demo):
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help in boxes would import rich and its Markdown, half of what help costs
+)
+for command in (talk.call, talk.send, talk.watch, play, demo, serve.serve, serve.migrate):
     app.command()(command)

@@ -1,8 +1,14 @@
 """Where the commands print: coloured on a terminal, plain in a pipe."""
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console
+
+from src.cli.ending import NO_ANSWER, end
 
 
 class Output(Console):
@@ -11,5 +17,30 @@ class Output(Console):
     def __init__(self) -> None:
         super().__init__(highlight=False)
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does; a full disk ends the program with a line."""
+        with writing():
+            super().print(*objects, **how)
+
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
+
+
+def print_line(line: str) -> None:
+    """Print the line as it is, at once."""
+    with writing():
+        sys.stdout.write(line + "\n")
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """End the program with a line where stdout cannot be written: the error would be taken for one of the broker's."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):
+            sys.stdout.close()  # or Python would try once more at its end, and complain
+        end(f"the output cannot be written: {error.strerror}", NO_ANSWER)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgpack
 import sqlalchemy as sa
@@ -70,9 +71,7 @@ async def look_up(session: AsyncSession, keys: Collection[bytes]) -> dict[bytes,
     """Those of the keys that were served before."""
     if not keys:
         return {}
-    columns = (table.c.key, table.c.fingerprint, table.c.outcome)
-    wanted = sa.any_(sa.literal(list(keys), sa.ARRAY(sa.LargeBinary)))
-    found = await (await session.connection()).execute(sa.select(*columns).where(table.c.key == wanted))
+    found = await (await session.connection()).execute(_LOOK_UP, {"keys": list(keys)})
     return {key: Entry(fingerprint, decode(outcome)) for key, fingerprint, outcome in found}
 
 
@@ -80,15 +79,34 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry]) -> None:
     """Write what was served, sorted by key (else two consumers deadlock). Raises ServedElsewhere."""
     if not entries:
         return
-    moment = now()
-    rows = [
-        {"key": key, "fingerprint": entry.fingerprint, "outcome": encode(entry.outcome), "received_at": moment}
-        for key, entry in sorted(entries.items())
-    ]
-    statement = insert(table).on_conflict_do_nothing().returning(table.c.key)
-    written = await (await session.connection()).execute(statement, rows)
-    if len(written.all()) < len(rows):
+    keys = sorted(entries)
+    arrays = {
+        "keys": keys,
+        "fingerprints": [entries[key].fingerprint for key in keys],
+        "outcomes": [encode(entries[key].outcome) for key in keys],
+        "moment": now(),
+    }
+    written = await (await session.connection()).execute(_RECORD, arrays)
+    if written.rowcount < len(keys):
         raise ServedElsewhere
+
+
+def _bytes(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=sa.ARRAY(sa.LargeBinary, dimensions=1))
+
+
+_LOOK_UP = sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(table.c.key == sa.any_(_bytes("keys")))
+_SERVED = sa.func.unnest(_bytes("keys"), _bytes("fingerprints"), _bytes("outcomes")).table_valued(
+    "key", "fingerprint", "outcome"
+)
+_RECORD = (
+    insert(table)
+    .from_select(
+        ["key", "fingerprint", "outcome", "received_at"],
+        sa.select(*_SERVED.render_derived().c, sa.bindparam("moment", type_=sa.DateTime(timezone=True))),
+    )
+    .on_conflict_do_nothing()
+)
 
 
 async def purge(session: AsyncSession, before: datetime, limit: int) -> int:

@@ -1,7 +1,9 @@
-"""One batch of reads, in read-only transactions: what names rows shares statements, the rest runs side by side."""
+"""One batch of reads: what names rows shares statements, the rest runs side by side, each seeing one state."""
 
 import asyncio
 from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import rows
 from src.clock import now
@@ -21,11 +23,10 @@ class Reader:
 
     async def apply(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         """The outcome of each request. Raises Unavailable."""
-        together = [request for request in requests if request.operation.names_rows]
-        apart = [[request] for request in requests if not request.operation.names_rows]
-        results = await asyncio.gather(*map(self._read, [together, *apart]), return_exceptions=True)
+        groups = _groups(requests)
+        results = await asyncio.gather(*map(self._read, groups), return_exceptions=True)
         outcomes: dict[int, Outcome] = {}
-        for group, result in zip([together, *apart], results, strict=True):
+        for group, result in zip(groups, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
             outcomes |= {id(request): outcome for request, outcome in zip(group, result, strict=True)}
@@ -33,7 +34,7 @@ class Reader:
 
     async def _read(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         try:
-            return await self._transact(requests)
+            return await self._answer(requests)
         except Unavailable:
             raise
         except Transient as error:
@@ -43,24 +44,31 @@ class Reader:
                 return [outcome for request in requests for outcome in await self._read([request])]
             return [Outcome.of(error if isinstance(error, Problem) else Internal.because(error))]
 
-    async def _transact(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
-        if not requests:
-            return []
+    async def _answer(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         wanted = rows.Wanted()
         for request in requests:
             request.operation.want(wanted, request.data)
-        async with self._free, self._database.transaction(read_only=True) as session:
+        once = all(request.operation.loads_only for request in requests)
+        async with self._free, self._database.reading(once=once) as session:
             await rows.of(session).load(wanted)
-            outcomes = []
-            for request in requests:
-                try:
-                    if request.deadline and request.deadline <= now():
-                        raise DeadlineExceeded
-                    outcomes.append(self._outcome(request, await request.operation.handler(session, request.data)))
-                except Problem as problem:
-                    outcomes.append(Outcome.of(problem))
-            return outcomes
+            return [await self._outcome(session, request) for request in requests]
 
-    def _outcome(self, request: Request[Operation], result: object) -> Outcome:
-        body = request.operation.entity.answer(result, self._max_answer)
+    async def _outcome(self, session: AsyncSession, request: Request[Operation]) -> Outcome:
+        try:
+            if request.deadline and request.deadline <= now():
+                raise DeadlineExceeded
+            result = await request.operation.handler(session, request.data)
+            body = request.operation.entity.answer(result, self._max_answer)
+        except Problem as problem:
+            return Outcome.of(problem)
         return Outcome(State.SERVED, request.operation.key, body)
+
+
+def _groups(requests: Sequence[Request[Operation]]) -> list[list[Request[Operation]]]:
+    """What is read together: rows of one entity by one statement, others that name rows, and each of the rest alone."""
+    groups: dict[object, list[Request[Operation]]] = {}
+    for request in requests:
+        operation = request.operation
+        named: object = operation if operation.loads_only else "named"
+        groups.setdefault(named if operation.names_rows else id(request), []).append(request)
+    return list(groups.values())

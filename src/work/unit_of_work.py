@@ -19,7 +19,7 @@ from src.base import Record
 from src.clock import now, timestamp
 from src.database import Database, Refusals, describe, translate
 from src.entity import Operation
-from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
+from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.work import inbox
 from src.work.requests import Event, Outcome, Request, State
 
@@ -48,6 +48,10 @@ class _HalfMade(Exception):
     """A request was rejected after it had changed something: the transaction must not stay as it is."""
 
 
+class _Swallowed(Exception):
+    """A handler went on after the database had refused a statement: what it did may not stay."""
+
+
 class _Failed(Exception):
     """These requests cannot be written together."""
 
@@ -61,14 +65,17 @@ class UnitOfWork:
     def __init__(self, database: Database, max_answer: int) -> None:
         self._database = database
         self._max_answer = max_answer
+        self.second_ways = 0  # batches that could not be written together
 
     async def apply(self, requests: Requests) -> list[Outcome]:
         """The outcome of each request, committed. Raises Unavailable, with nothing done or all of it."""
         try:
-            return await self._persist(requests, self._together)
+            return await self._persist(requests, self._at_once)
         except Unavailable:
             raise
-        except Exception:  # whoever raised it: halving finds out
+        except Exception as error:  # whoever raised it: halving finds out
+            self.second_ways += 1
+            log.warning("%d requests could not be written together: %s", len(requests), place(error))
             return await self._persist(requests, self._in_halves)
 
     async def _persist(self, requests: Requests, way: _Way) -> list[Outcome]:
@@ -89,16 +96,20 @@ class UnitOfWork:
                 await inbox.record(session, batch.memory.served)
         return outcomes
 
+    async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """The first way: all together, and one flush."""
+        outcomes = await self._together(batch, requests)
+        await batch.rows.write_last()
+        return outcomes
+
     async def _together(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """The first way: load what they name, run one after the other, flush once."""
+        """Load what they name, run one after the other."""
         wanted = rows.Wanted()
         for request in requests:
             if batch.memory.recall(request) is None:
                 request.operation.want(wanted, request.data)
         await batch.rows.load(wanted)
-        outcomes = [await self._answer(batch, request) for request in requests]
-        await batch.session.flush()
-        return outcomes
+        return [await self._answer(batch, request) for request in requests]
 
     async def _in_halves(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """The second way: whatever cannot be written together is written apart."""
@@ -123,11 +134,12 @@ class UnitOfWork:
         return outcome
 
     async def _under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """The first way, of which nothing stays where it raises _Failed."""
+        """All together, of which nothing stays where it raises _Failed."""
         trial = replace(batch, memory=batch.memory.copy())
         try:
             async with batch.session.begin_nested():
                 outcomes = await self._together(trial, requests)
+                await batch.session.flush()
         except Exception as raised:
             batch.rows.forget()
             batch.refusals.take()
@@ -164,7 +176,8 @@ class UnitOfWork:
                 raise _HalfMade from problem
             outcome = _rejection(request, problem)
         if refusal := batch.refusals.take():
-            raise _HalfMade from refusal  # the handler has swallowed it: what it did meanwhile may not stay
+            ours = translate(refusal)
+            raise (ours if isinstance(ours, (Transient, Unavailable)) else _Swallowed()) from refusal
         return outcome
 
     async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 from src.amqp.batches import Batch
 from src.amqp.decoder import Decoder
-from src.amqp.publisher import Publisher
+from src.amqp.publisher import Outlet
 from src.subscribers import Subscribers
 from src.work import inbox
 from src.work.unit_of_work import UnitOfWork
@@ -37,7 +37,7 @@ POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),
-    "publishing": (after, Publisher, "_publish", 300),
+    "publishing": (after, Outlet, "send", 3),
     "after confirm": (after, Subscribers, "_publish", 3),
     "after ack": (after, Batch, "ack", 3),
 }

@@ -25,7 +25,8 @@ class Held:
 @contextlib.contextmanager
 def hold(service: Service, exchange: str) -> Iterator[Held]:
     """Keep the service from hearing that the broker has taken what goes to an exchange, until released or left."""
-    held, publish = Held(), service.publisher.publish
+    held, publisher = Held(), service.publisher if exchange else service.replier
+    publish = publisher.publish
 
     async def publish_and_wait(messages: Sequence[Outgoing], tries: Tries) -> list[bool]:
         if not messages or messages[0].exchange != exchange:
@@ -36,7 +37,7 @@ def hold(service: Service, exchange: str) -> Iterator[Held]:
         await held.released.wait()
         return taken
 
-    with mock.patch.object(service.publisher, "publish", publish_and_wait):
+    with mock.patch.object(publisher, "publish", publish_and_wait):
         try:
             yield held
         finally:

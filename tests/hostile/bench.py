@@ -80,7 +80,11 @@ class Bench:
 
     async def connections(self) -> list[object]:
         """Those of the service, in and out."""
-        return [await connections.ready(await self.service.broker.connect()), await self.service.outbound.ready()]
+        outbound = (self.service.outbound, self.service.replying)
+        return [
+            await connections.ready(await self.service.broker.connect()),
+            *[await each.ready() for each in outbound],
+        ]
 
 
 async def between_two_good(bench: Bench, operation: str | bytes, body: bytes, pieces: Pieces, rows: int = 0) -> None:

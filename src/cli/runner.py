@@ -1,0 +1,34 @@
+"""Runs what talks to the broker; where it cannot, the program ends with a line instead of a traceback."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+
+from src.amqp import connections
+from src.cli.ending import NO_ANSWER, NO_WAY, end
+from src.cli.target import Target
+from src.client import NoReply, NoService
+
+
+def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or end the program with exit code 1 or 2."""
+    for library in ("aio_pika", "aiormq"):  # what they would say is said here, once
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    broker = f"RabbitMQ at {connections.place(target.rabbitmq_url)}"
+    try:
+        return asyncio.run(work)
+    except BrokenPipeError:  # our own output, and no connection to the broker
+        raise
+    except NoReply as error:
+        end(str(error), NO_ANSWER)
+    except NoService as error:
+        end(str(error), NO_WAY)
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        end(f"{broker} refuses the login: {error}", NO_WAY)
+    except InvalidFrameError:  # it answers, and closes the connection instead of opening it
+        end(f"{broker} refuses the connection: is there such a virtual host?", NO_WAY)
+    except (AMQPError, OSError) as error:
+        end(f"{broker} cannot be reached: {str(error) or type(error).__name__}", NO_WAY)

@@ -1,0 +1,55 @@
+"""Run the service, and bring its database up to it: ``serve``, ``migrate``."""
+
+from typing import Annotated
+
+import typer
+
+from src.cli import target
+from src.cli.ending import end
+
+FAILED = 1
+
+Revision = Annotated[str, typer.Argument(help="The revision of the schema.")]
+
+
+def serve(context: typer.Context) -> None:
+    """Serve requests until SIGTERM or Ctrl-C.
+
+    Needs a migrated database; see `migrate`.
+    """
+    import uvloop
+
+    from src import service
+    from src.amqp.connections import Refused
+    from src.operate import logs
+
+    settings = target.settings(context)
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        if not uvloop.run(service.serve(settings)):
+            raise typer.Exit(FAILED)
+    except Refused as error:
+        end(str(error), FAILED)
+
+
+def migrate(context: typer.Context, revision: Revision = "head") -> None:
+    """Bring the database's schema to this version.
+
+    Two at once do not race.
+    """
+    from alembic import command
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    from src.database import describe
+    from src.operate import logs
+    from src.operate import revision as revisions
+
+    settings = target.settings(context)
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        command.upgrade(revisions.config(), revision)
+    except CommandError as error:
+        end(str(error), FAILED)
+    except (DBAPIError, OSError) as error:
+        end(f"PostgreSQL at {settings.database_host}: {describe(error)}", FAILED)

@@ -1,0 +1,54 @@
+"""Prints events as they happen, for ``watch``."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import pydantic_core
+import typer
+from rich.markup import escape
+
+from src.cli.output import Output, print_line
+from src.cli.runner import run
+from src.cli.target import Target
+from src.client import Client, Event
+
+
+def watch(to: Target, pattern: str, *, as_json: bool) -> None:
+    """Print each event whose name fits the pattern, until SIGINT or SIGTERM."""
+    run(to, _until_told(_watch(to, pattern, _print_as_json if as_json else _print_short)))
+
+
+async def _watch(to: Target, pattern: str, show: Callable[[Event], None]) -> None:
+    async with Client(to.rabbitmq_url, to.service) as db:
+        while True:
+            async with db.events(pattern) as events:
+                typer.echo(f"watching {pattern} of {to.service}; Ctrl-C ends", err=True)
+                try:
+                    async for event in events:
+                        show(event)
+                except BrokenPipeError:  # whoever read our output has gone
+                    raise
+                except ConnectionError as error:
+                    typer.echo(error, err=True)
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _print_as_json(event: Event) -> None:
+    print_line(pydantic_core.to_json(event).decode())
+
+
+def _print_short(event: Event) -> None:
+    what = event.body.get("id") or event.body.get("detail") or ""
+    version = "" if event.entity_version is None else f"v{event.entity_version}"
+    line = f"[dim]{event.time or ''}[/]  [bold]{escape(event.name):<24}[/]  {escape(str(what))}  {version}"
+    Output().print(line.rstrip(), soft_wrap=True)

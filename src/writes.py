@@ -1,0 +1,125 @@
+"""How what a batch has made and deleted is written: a statement a table, an array a column.
+
+A new row that is nothing but its columns needs no unit of work: it is held back until anything is asked of the session,
+and then written with all others of its table. One that has more to it goes through the ORM, and takes the others of its
+flush along, so that parents come before children. The deletion of a row that nothing refers to waits for the flush too.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session, make_transient_to_detached
+
+from src import keys
+from src.base import Record, columns
+
+
+class Writes:
+    """What is still to be written for one session, beside what the session itself has to write."""
+
+    def __init__(self) -> None:
+        self._new: dict[Record, None] = {}
+        self._gone: defaultdict[type[Record], list[UUID]] = defaultdict(list)
+        self.last = False
+        """Nothing is asked of the session after the next flush: it need not know what was written."""
+
+    def add(self, row: Record) -> None:
+        """A new row."""
+        self._new[row] = None
+
+    def drop(self, row: Record) -> bool:
+        """Whether the row was new and is never written."""
+        if row not in self._new:
+            return False
+        del self._new[row]
+        return True
+
+    def remove(self, row: Record) -> None:
+        """A row of the table to be deleted, of a model that is a leaf."""
+        self._gone[type(row)].append(row.id)
+
+    def removes(self, row: Record) -> bool:
+        """Whether a row of this id is still to be deleted."""
+        return row.id in self._gone.get(type(row), ())
+
+    def insert(self, session: Session) -> None:
+        """Write the new rows, before the session writes its own."""
+        new, self._new = list(self._new), {}
+        if not new:
+            return
+        if session.new or not all(map(_is_plain, new)):
+            session.add_all(new)
+            return
+        tables: defaultdict[type[Record], list[Record]] = defaultdict(list)
+        for row in new:
+            tables[type(row)].append(row)
+        connection = session.connection()
+        for model in sorted(tables, key=_dependency):
+            connection.execute(_insertion(model), _arrays(tables[model]))
+        if not self.last:
+            _attach(session, new)
+
+    def delete(self, session: Session) -> None:
+        """Delete what is gone, after the session has written its own."""
+        gone, self._gone = self._gone, defaultdict(list)
+        for model in sorted(gone, key=_dependency, reverse=True):
+            session.connection().execute(_deletion(model), {"ids": sorted(gone[model])})
+
+    def forget(self) -> None:
+        """After a rollback."""
+        self._new.clear()
+        self._gone.clear()
+
+
+def _attach(session: Session, rows: Sequence[Record]) -> None:
+    """From here on the session writes what changes in them."""
+    for row in rows:
+        make_transient_to_detached(row)
+    session.add_all(rows)
+
+
+def _is_plain(row: Record) -> bool:
+    """It has nothing but its columns, and collections with nothing in them."""
+    return not any(getattr(row, name) for name, _ in keys.collections(type(row))) and row.__dict__.keys() <= _names(
+        type(row)
+    )
+
+
+@cache
+def _names(model: type[Record]) -> frozenset[str]:
+    return frozenset(("_sa_instance_state", *columns(model), *(name for name, _ in keys.collections(model))))
+
+
+def _dependency(model: type[Record]) -> int:
+    """Parents come before children."""
+    return model.metadata.sorted_tables.index(cast("sa.Table", model.__table__))
+
+
+def _arrays(rows: Sequence[Record]) -> dict[str, list[Any]]:
+    values = [row.__dict__ for row in rows]
+    return {name: [value[name] for value in values] for name in columns(type(rows[0]))}
+
+
+@cache
+def _insertion(model: type[Record]) -> sa.Insert:
+    named = [(attribute.key, attribute.columns[0]) for attribute in sa.inspect(model).column_attrs]
+    arrays = [sa.bindparam(name, type_=ARRAY(_uncut(column.type), dimensions=1)) for name, column in named]
+    unnested = sa.func.unnest(*arrays).table_valued(*(sa.column(column.name, column.type) for _, column in named))
+    source = sa.select(*unnested.render_derived().c)
+    return sa.insert(model).from_select([column.name for _, column in named], source)
+
+
+def _uncut(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """A cast to VARCHAR(n) would cut what is too long; without one the database refuses it."""
+    return sa.Text() if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) else kind
+
+
+@cache
+def _deletion(model: type[Record]) -> sa.Delete:
+    ids = sa.bindparam("ids", type_=ARRAY(sa.Uuid(), dimensions=1))
+    return sa.delete(model).where(model.id == sa.any_(ids)).execution_options(synchronize_session=False)

@@ -1,0 +1,213 @@
+"""A database in which a sequence of batches is played, and what comes of it, made comparable."""
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import asyncpg
+import sqlalchemy as sa
+import uvloop
+from pydantic import ValidationError
+
+from src import models
+from src.base import Base
+from src.database import Database
+from src.entity import Operation
+from src.work.requests import Outcome, Request, inbox_key
+from src.work.unit_of_work import UnitOfWork
+from tests import exact_json, folders, harness, programs
+
+ENTITIES = (*models.entities(), *programs.ENTITIES)
+OPERATIONS = {op.key: op for entity in ENTITIES for op in entity.operations() if op.writes}
+TABLES = [*Base.metadata.sorted_tables, *folders.OfFolders.metadata.sorted_tables]
+MOMENTS = {"time"} | {
+    column.name for table in TABLES for column in table.columns if isinstance(column.type, sa.DateTime)
+}
+INVISIBLE = {"inbox": {"outcome", "received_at"}, "chat_members": {"id"}}  # no two runs have the same
+
+KEYS = {"inbox": "encode(key, 'hex')"}  # where there is no id
+
+type Rows = dict[str, dict[str, Any]]
+"""What the tables hold, by table and id."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request: its operation, its body, the key that it is sent under, if any."""
+
+    operation: str
+    body: dict[str, Any]
+    key: str = ""
+    dry: bool = False
+    late: bool = False
+
+    def request(self) -> Request[Operation]:
+        """What the unit of work is given. Raises ValidationError."""
+        operation, body = OPERATIONS[self.operation], exact_json.encode(self.body)
+        return Request(
+            operation,
+            operation.request.model_validate_json(body),
+            key=inbox_key("", self.key) if self.key else None,
+            fingerprint=self.operation.encode() + body,
+            deadline=datetime(2026, 1, 1, tzinfo=UTC) if self.late else None,
+            dry_run=self.dry,
+        )
+
+    @property
+    def fits(self) -> bool:
+        """It would get as far as the unit of work."""
+        try:
+            return bool(self.request())
+        except ValidationError:
+            return False
+
+
+type Batch = Sequence[Sent]
+
+
+@dataclass(frozen=True)
+class Played:
+    """The answers with their events, and the rows at the end; of each moment only when it was beside the others."""
+
+    answers: list[dict[str, Any]]
+    rows: Rows
+
+
+class Counting(UnitOfWork):
+    """Counts how often the second way was taken."""
+
+    halvings = 0
+
+    async def _in_halves(self, *args: Any) -> list[Outcome]:
+        self.halvings += 1
+        return await super()._in_halves(*args)
+
+
+class World:
+    """A database, and the one event loop that its connections live in."""
+
+    def __init__(self, runner: asyncio.Runner, database: Database, connection: asyncpg.Connection) -> None:
+        self.run = runner.run
+        self.database = database
+        self._connection = connection
+        self._unit_of_work = Counting(database, max_answer=1_000_000)
+
+    @classmethod
+    @contextmanager
+    def beside(cls, postgres_url: str, template: str) -> Iterator[Self]:
+        """A database cloned from the template, with the tables of the programs besides; gone at the end."""
+        url = sa.make_url(postgres_url).set(database=f"db_world_{uuid.uuid4().hex[:12]}")
+        clone = f'CREATE DATABASE "{url.database}" TEMPLATE "{sa.make_url(template).database}"'
+        asyncio.run(harness.execute(postgres_url, clone))
+        try:
+            with cls.at(url.render_as_string(hide_password=False)) as world:
+                yield world
+        finally:
+            asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+
+    @classmethod
+    @contextmanager
+    def at(cls, url: str) -> Iterator[Self]:
+        """The migrated database at the URL, with the tables of the programs besides."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            database = Database(url)
+            connection = runner.run(_prepare(database, url))
+            yield cls(runner, database, connection)
+            runner.run(connection.close())
+            runner.run(database.close())
+
+    def begin(self, batch: Batch = ()) -> None:
+        """Empty every table, and play a batch that nothing is asked about."""
+        tables = ";".join(f"DELETE FROM {table.name}" for table in reversed(TABLES))
+        self.run(self._connection.execute(tables))
+        self.play(batch)
+
+    def play(self, batch: Batch) -> tuple[list[Outcome], int]:
+        """The outcomes of one batch, and how often the second way was taken."""
+        if not batch:
+            return [], 0
+        self._unit_of_work.halvings = 0
+        outcomes = self.run(self._unit_of_work.apply([sent.request() for sent in batch]))
+        return outcomes, self._unit_of_work.halvings
+
+    def statements(self, batch: Batch) -> list[str]:
+        """What one batch says to the database."""
+        said: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+            said.append(statement)
+
+        engine = self.database._engine.sync_engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        self.play(batch)
+        sa.event.remove(engine, "before_cursor_execute", note)
+        return said
+
+    def rows(self) -> Rows:
+        """What every table holds now."""
+        found = self.run(self._connection.fetch(SELECT))
+        return {key or f"{table} {row}": exact_json.decode(row) for table, key, row in found}
+
+
+async def _prepare(database: Database, url: str) -> asyncpg.Connection:
+    async with database.connect() as connection:
+        await connection.run_sync(folders.OfFolders.metadata.create_all)
+        await connection.execute(sa.text(f'ALTER DATABASE "{sa.make_url(url).database}" SET synchronous_commit = off'))
+        await connection.commit()
+    return await asyncpg.connect(url)
+
+
+def _select(table: sa.Table) -> str:
+    """Each row of a table as JSON; by its id, where it has one that is told."""
+    seen = [column.name for column in table.columns if column.name not in INVISIBLE.get(table.name, ())]
+    key = f"'{table.name} ' || {'id' if 'id' in seen else KEYS.get(table.name, 'null')}"
+    return f"SELECT '{table.name}', {key}, row_to_json(t)::text FROM (SELECT {', '.join(seen)} FROM {table.name}) t"
+
+
+SELECT = " UNION ALL ".join(map(_select, TABLES))
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """Everything that is told about a request."""
+    events = [
+        {"name": e.name, "subject": e.subject, "version": e.version, "time": e.time, "body": exact_json.decode(e.body)}
+        for e in outcome.events
+    ]
+    told = {"type": outcome.type, "state": outcome.state.name, "final": outcome.final, "events": events}
+    return told | {"content_type": outcome.content_type, "body": exact_json.decode(outcome.body)}
+
+
+def played(outcomes: Iterable[Outcome], rows: Rows) -> Played:
+    """What can be compared with another run."""
+    answers = [document(outcome) for outcome in outcomes]
+    ranks = {moment: rank for rank, moment in enumerate(sorted({*_moments([answers, rows])}))}
+    answers, rows = _ranked([answers, rows], ranks)
+    return Played(answers, rows)
+
+
+def _moments(told: Any) -> Iterator[datetime]:
+    if isinstance(told, list):
+        for each in told:
+            yield from _moments(each)
+    elif isinstance(told, dict):
+        for name, value in told.items():
+            yield from _moments(value)
+            if name in MOMENTS and value is not None:
+                yield datetime.fromisoformat(value)
+
+
+def _ranked(told: Any, ranks: dict[datetime, int]) -> Any:
+    match told:
+        case list():
+            return [_ranked(each, ranks) for each in told]
+        case dict():
+            return {
+                name: ranks[datetime.fromisoformat(value)] if name in MOMENTS and value else _ranked(value, ranks)
+                for name, value in told.items()
+            }
+        case _:
+            return told
