@@ -25,8 +25,8 @@ demo: setup ## Show the service at work, on servers that are found or started
 test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
 	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-test-all: setup ## Run every test, the slow ones too; ARGS="..." goes to pytest
-	@$(SERVERS) && $(RUN) pytest -m "" $(ARGS)
+test-all: setup ## Run every test, the slow ones too, on examples drawn anew; ARGS="..." goes to pytest
+	@$(SERVERS) && HYPOTHESIS_PROFILE=fresh $(RUN) pytest -n 2 --dist loadfile -m "" $(ARGS)
 
 mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
 	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)

@@ -107,6 +107,7 @@ def found_by_make(copy: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: PostgresServer, rabbitmq_url: str) -> None:
     (copy / "src/models/note.py").write_text(_code(NOTE))
     refusal = await asyncio.to_thread(_ended, copy, TABLE_TEST)

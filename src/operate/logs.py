@@ -28,3 +28,9 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("aio_pika", "aiormq"):  # each reconnection is said once by us
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("aiormq.connection").addFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Not the broker's answer to the closing of a channel, where we end before it comes."""
+    return not str(record.msg).startswith("Got frame for closed channel")

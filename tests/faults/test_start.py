@@ -24,8 +24,9 @@ async def refusal(settings: config.Settings, **more: str) -> str:
 
 def the_line(process: Process) -> str:
     """The one line of its log that tells of more than its progress."""
-    (line,) = [line for line in process.log if "level=info" not in line]
-    return line
+    lines = [line for line in process.log if "level=info" not in line]
+    assert len(lines) == 1, "".join(lines)
+    return lines[0]
 
 
 def elsewhere(url: str, **parts: Any) -> str:
