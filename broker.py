@@ -38,7 +38,7 @@ class Broker(RabbitBroker):
     ) -> Callable[[Handler], Handler]:
         """Declare a subscriber to each queue that takes what has arrived there as one batch::
 
-            @broker.batches("db.reads", limits=Limits(prefetch=200, requests=200), prepare=probe)
+            @broker.batches("db.reads", limits=Limits(prefetch=200, requests=200, body=2**20), prepare=probe)
             async def read(batch: Batch) -> None: ...
 
         ``prepare`` runs before a queue is consumed, and raises ``Pause`` while that is no use.
@@ -56,7 +56,7 @@ class Broker(RabbitBroker):
         return cast("TolerantConnection", await super().connect())
 
     async def consuming(self) -> None:
-        """Wait until every queue is consumed."""
+        """Return once no queue is without a consumer of ours: what is published now is taken."""
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 

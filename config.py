@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         return value and SecretStr(_libpq(value.get_secret_value()))
 
     @model_validator(mode="after")
-    def _fill_batches(self) -> Self:
+    def _fit_together(self) -> Self:
         if self.prefetch < 2 * self.batch_size:
             raise ValueError("PREFETCH must be at least twice BATCH_SIZE, or batches would half fill")
         if self.database_pool_size + self.database_max_overflow < self.write_partitions + 3:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.pool import NullPool
 
 from src import rows
@@ -88,6 +88,7 @@ class Database:
         """
         async with self._session(lock=True) as session:
             yield session
+            await session.flush()  # commit() does not know what ``rows`` has held back
             await session.commit()
 
     @asynccontextmanager
@@ -96,9 +97,10 @@ class Database:
 
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
-        options = {"isolation_level": "AUTOCOMMIT"} if once else {"postgresql_readonly": True}
+        once_only = {"isolation_level": "AUTOCOMMIT"}
+        one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         async with self._session(lock=False) as session:
-            await session.connection(execution_options=options)
+            await session.connection(execution_options=once_only if once else one_state)
             yield session
 
     @asynccontextmanager
@@ -156,6 +158,14 @@ class _Session(Session):
 @event.listens_for(_Session, "do_orm_execute")
 def _doubt(state: ORMExecuteState) -> None:
     if not isinstance(state.statement, sa.Select) and (loaded := state.session.info.get("rows")):
+        loaded.doubt()
+
+
+@event.listens_for(_Session, "after_soft_rollback")
+def _forget_held_back(session: Session, transaction: SessionTransaction) -> None:
+    """What was held back since a savepoint goes with it: to begin one writes all that there was before."""
+    if transaction.nested and (loaded := session.info.get("rows")):
+        loaded.writes.forget()
         loaded.doubt()
 
 

@@ -80,7 +80,7 @@ class Operation:
         references = [(name, parent) for name, parent in keys.parents(model).items() if name in fields]
         return _Names(
             id="id" in fields,
-            parents={name: parent for name, parent in references if parent is not model},
+            parents={name: parent for name, parent in references if parent is not model and self.writes},
             peers=tuple(name for name, parent in references if parent is model),
             uniques=tuple(unique for unique in keys.uniques(model) if all(name in fields for name in unique)),
         )

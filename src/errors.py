@@ -6,7 +6,7 @@
     ├── Problem                      an answer: the request's fault, or final for now
     │   ├── Malformed                400  decided from the bytes alone, never stored
     │   ├── UnsupportedEncoding      400  decided from the bytes alone, never stored
-    │   ├── Invalid                  422  decided from the bytes alone, never stored
+    │   ├── Invalid                  422  from the bytes, never stored; or a value that the database refuses
     │   ├── TooLarge                 413  decided from the bytes alone, never stored
     │   ├── ResultTooLarge           413
     │   ├── UnknownOperation         404  retryable: a newer version may know it

@@ -44,6 +44,7 @@ class Known:
     by_id: dict[tuple[type[Base], UUID], Record | None]
     parents: dict[tuple[type[Base], UUID], bool]
     by_unique: dict[Unique, UUID | None]
+    owned: dict[tuple[type[Base], UUID], list[Unique]]
 
 
 class Rows:
@@ -51,14 +52,16 @@ class Rows:
 
     def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
         self._session = session
-        self._writes = lock
+        self._lock = lock
         self._loads = Loads(session, lock=lock)
         self.writes = Writes()
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
+        self._owned: dict[tuple[type[Base], UUID], list[Unique]] = {}  # the unique values of the rows that are loaded
         self._stale: defaultdict[type[Base], set[UUID]] = defaultdict(set)  # to be read with the next that is asked for
-        self._doubtful = False
+        self.doubtful = False
+        """A statement of the handler's own may have changed anything."""
         self.changes = Changes()
 
     async def load(self, wanted: Wanted) -> None:
@@ -75,14 +78,16 @@ class Rows:
         if (model, row_id) not in self._by_id:
             await self._load(model, {row_id})
         row = self._by_id[model, row_id]
-        if row is not None and self._writes:
+        if row is not None and self._lock:
+            await self._refresh(row)
             self.changes.get(row)
         return row
 
     async def select[M: Record](self, statement: Select[M]) -> Sequence[M]:
         """The rows that a statement finds once all changes are written, locked as if they were got by their ids."""
-        if not self._writes:
+        if not self._lock:
             return await self._loads.selected(statement)
+        await self._write_renamed()
         await self._session.flush()
         found = await self._loads.selected(statement)
         for row in found:
@@ -159,45 +164,58 @@ class Rows:
 
     async def end(self) -> None:
         """A request ends: count the version of what it changed, and write what has another unique value."""
+        if self.doubtful:
+            for row in self.changes.held(Record):
+                await self._refresh(row)
         self.changes.check_removed()
         for update in list(self.changes.updates()):
             update.row.version = update.before["version"] + 1
             update.row.updated_at = now()
         await self._write_renamed()
-        if self._doubtful:
+        if self.doubtful:
             await self._session.flush()
             self.forget()
 
     def doubt(self) -> None:
         """A statement of the handler's own may have changed anything: what is loaded counts until the request ends."""
-        self._doubtful = True
+        self.doubtful = True
 
     def forget(self) -> None:
-        """Begin anew, after a rollback."""
+        """Know nothing any more: after a rollback, or where a handler's own statement may have changed any row."""
         self._session.expunge_all()
         self.writes.forget()
         self._by_id, self._parents, self._by_unique = {}, {}, {}
+        self._owned.clear()
         self._stale.clear()
-        self._doubtful = False
+        self.doubtful = False
         self.begin()
 
     def known(self) -> Known:
         """What is known now, for ``restore`` after a rollback to this moment."""
-        return Known(dict(self._by_id), dict(self._parents), dict(self._by_unique))
+        return Known(dict(self._by_id), dict(self._parents), dict(self._by_unique), dict(self._owned))
 
     def restore(self, known: Known) -> None:
         """Know again what was known then; what was rolled back is read again with the next row that is asked for."""
         touched = {*self.changes.rows()}
-        self._by_id, self._parents, self._by_unique = known.by_id, known.parents, known.by_unique
+        self._by_id, self._parents = known.by_id, known.parents
+        self._by_unique, self._owned = known.by_unique, known.owned
+        kept = {row for row in self._by_id.values() if row is not None}
+        for stranger in [row for row in self._session if isinstance(row, Record) and row not in kept]:
+            self._session.expunge(stranger)  # it was made, or first loaded, after that moment
         for (model, row_id), row in [*self._by_id.items()]:
             if row is not None and (row in touched or row not in self._session or inspect(row).expired):
                 self._forget(model, row_id)
-        self._doubtful = False
+        self.doubtful = False
         self.begin()
+
+    async def _refresh(self, row: Record) -> None:
+        """Read again what a handler's own UPDATE has made SQLAlchemy forget of the row."""
+        if self.doubtful and inspect(row).expired_attributes:
+            await self._session.refresh(row)
 
     async def _write_renamed(self) -> None:
         """Write rows of which the request has changed a unique value: what frees one goes before what takes it."""
-        renamed = [row for row in self.changes.held(Record) if not self._owns_uniques(row)]
+        renamed = [row for row in self.changes.held(Record) if self._owned.get((type(row), row.id)) != _uniques(row)]
         for row in renamed:
             self._free_uniques(row)
         for row in renamed:
@@ -232,16 +250,14 @@ class Rows:
 
     def _note(self, row: Record) -> None:
         """The row is there, and has its unique values."""
-        self._by_id[type(row), row.id] = row
-        for unique in _uniques(row):
-            self._by_unique[unique] = row.id
-
-    def _owns_uniques(self, row: Record) -> bool:
-        return all(self._by_unique.get(unique) == row.id for unique in _uniques(row))
+        key = type(row), row.id
+        self._by_id[key] = row
+        self._owned[key] = _uniques(row)
+        self._by_unique |= dict.fromkeys(self._owned[key], row.id)
 
     def _free_uniques(self, row: Record) -> None:
-        for unique in [unique for unique, owner in self._by_unique.items() if owner == row.id]:
-            if unique[0] is type(row):
+        for unique in self._owned.pop((type(row), row.id), ()):
+            if self._by_unique.get(unique) == row.id:
                 self._by_unique[unique] = None
 
     async def _load(self, model: type[Record], ids: set[UUID]) -> None:
@@ -273,6 +289,8 @@ def _table_name(model: type[Base]) -> str:
 
 
 def of(session: AsyncSession) -> Rows:
-    """The session's rows; of a session that no batch has opened, rows of its own."""
-    rows: Rows = session.info.get("rows") or session.info.setdefault("rows", Rows(session))
+    """The session's rows. Raises TypeError for a session that is none of a ``Database``."""
+    rows: Rows | None = session.info.get("rows")
+    if rows is None:
+        raise TypeError("crud works on the sessions of a Database: `async with database.transaction() as session`")
     return rows

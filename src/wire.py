@@ -25,6 +25,7 @@ REASON = "reason"
 DETAIL = "detail"
 OPERATION = "operation"
 DIED_AT = "died-at"
+SIZE = "size"  # of the body in bytes, where the letter holds the first of them only
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Writes:
         return True
 
     def remove(self, row: Record) -> None:
-        """A row of the table to be deleted, of a model that is a leaf."""
+        """A row to be deleted by the next flush."""
         self._gone[type(row)].append(row.id)
 
     def removes(self, row: Record) -> bool:

@@ -149,9 +149,23 @@ def test_a_leaf_can_be_deleted_and_made_anew_in_one_batch(world: World) -> None:
 
 
 def test_a_row_can_be_changed_after_it_was_written_in_the_middle_of_a_batch(world: World) -> None:
-    look = Sent("folder.report", {"steps": [step("list folder")]})
-    ask(world, [], folder(ONE, "ada"), look, Sent("folder.update", {"id": ONE, "text": "new"}))
+    rehearsal = Sent("folder.create", {"id": TWO, "name": "bob"}, dry=True)
+    ask(world, [], folder(ONE, "ada"), rehearsal, Sent("folder.update", {"id": ONE, "text": "new"}))
     assert (row(world, "folders", ONE)["text"], row(world, "folders", ONE)["version"]) == ("new", "#2")
+
+
+def test_what_was_rehearsed_can_be_rehearsed_again(world: World) -> None:
+    rehearsal = Sent("folder.create", {"id": ONE, "name": "ada"}, dry=True)
+    refused = Sent("paper.create", {"id": ONE, "folder_id": TWO}, dry=True)
+    answers = ask(world, [], refused, rehearsal, rehearsal)
+    assert [answer["state"] for answer in answers] == ["REJECTED", "SERVED", "SERVED"]
+    assert not world.rows()
+
+
+def test_a_name_that_was_freed_before_a_list_is_free(world: World) -> None:
+    rename = run(step("update folder", id=ONE, name="eve"), step("list folder"))
+    _, made = ask(world, [folder(ONE, "ada")], rename, folder(TWO, "ada"))
+    assert made["state"] == "SERVED"
 
 
 # Numbers are answered as they are stored

@@ -13,7 +13,7 @@ from pamqp.commands import Basic
 from src.amqp import frames
 from src.amqp.frames import Properties
 from src.amqp.outgoing import Message
-from src.amqp.publisher import Outlet, Sent
+from src.amqp.publisher import WRITE_SIZE, Outlet, Sent
 
 
 class Wire:
@@ -22,8 +22,13 @@ class Wire:
     number = 1
     max_content_size = 1000
 
-    def __init__(self) -> None:
-        self.write_queue: asyncio.Queue[Any] = asyncio.Queue()
+    def __init__(self, room: int = 0) -> None:
+        self.write_queue: asyncio.Queue[Any] = asyncio.Queue(room)
+        self.closed = asyncio.get_running_loop().create_future()
+
+    @property
+    def closing(self) -> asyncio.Future[None]:
+        return asyncio.shield(self.closed)
 
 
 async def sent(count: int) -> tuple[Outlet, Sent]:
@@ -76,3 +81,12 @@ async def test_what_is_no_confirm_is_not_taken(payload: bytes) -> None:
     outlet, _ = await sent(1)
     assert not outlet.take(frames.METHOD, payload)
     assert not outlet.take(frames.HEADER, payload)
+
+
+async def test_a_batch_does_not_wait_for_ever_on_a_connection_that_has_died() -> None:
+    outlet = Outlet()
+    outlet.channel = wire = cast("Any", Wire(room=1))
+    await outlet.send([Message("", "q", b"x", Properties())])
+    sending = asyncio.create_task(outlet.send([Message("", "q", b"x" * WRITE_SIZE, Properties())] * 3))
+    wire.closed.set_result(None)
+    assert not (await sending).answered.done()

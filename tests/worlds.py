@@ -183,7 +183,11 @@ def document(outcome: Outcome) -> dict[str, Any]:
 
 def played(outcomes: Iterable[Outcome], rows: Rows) -> Played:
     """What can be compared with another run."""
-    answers = [document(outcome) for outcome in outcomes]
+    return comparable([document(outcome) for outcome in outcomes], rows)
+
+
+def comparable(answers: list[dict[str, Any]], rows: Rows) -> Played:
+    """The same, with the rank of each moment in its place."""
     ranks = {moment: rank for rank, moment in enumerate(sorted({*_moments([answers, rows])}))}
     answers, rows = _ranked([answers, rows], ranks)
     return Played(answers, rows)

@@ -84,13 +84,17 @@ class Contents:
         self._limit = limit
         self.method = b""  # of the message that is coming, empty between two
         self.header = b""
-        self.body = b""
         self.size = 0
-        self._left = 0
+        self._pieces: list[bytes] = []
+        self._left = self._room = 0
+
+    @property
+    def body(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def begin(self, method: bytes) -> None:
         """The method frame that announces a message."""
-        self.method, self.header, self.body = method, b"", b""
+        self.method, self.header, self._pieces, self._room = method, b"", [], self._limit
 
     def add(self, kind: int, payload: bytes) -> bool:
         """Whether the message is whole with this frame."""
@@ -99,8 +103,9 @@ class Contents:
             self.size = self._left = int.from_bytes(payload[4:12])
         else:
             self._left -= len(payload)
-            room = self._limit - len(self.body)
-            self.body = self.body + payload[:room] if self.body or len(payload) > room else payload
+            if self._room > 0:
+                self._pieces.append(payload if len(payload) <= self._room else payload[: self._room])
+                self._room -= len(payload)
         return self._left <= 0
 
 

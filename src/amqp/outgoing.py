@@ -9,7 +9,7 @@ served                                       yes        yes        –
 rejected                                     yes        yes        –
 rejected, a write without an address         –          yes        the problem
 rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
-failed, a write                              yes        –          ``internal``
+failed, a write                              yes        –          the problem
 an event of it was refused for too long      as above   in vain    ``unpublished``
 a read, whatever became of it                yes        –          –
 ===========================================  =========  =========  ==============================
@@ -77,7 +77,7 @@ class Settled:
         return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
 
     def dead_letters(self, names: wire.Names, *, answered: bool, announced: bool) -> list[Message]:
-        """The request as it came, with the reason, where nobody else would hear of it."""
+        """The request as it came (of a body that was too large the beginning), where nobody else would hear of it."""
         reason = self._reason(answered=answered, announced=announced)
         return [_dead_letter(self.received, reason, self.outcome, names)] if reason else []
 
@@ -146,6 +146,8 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
+    if received.delivery.size > len(received.delivery.body):
+        headers[wire.SIZE] = received.delivery.size
     key = received.headers.get(wire.PARTITION_KEY)
     if isinstance(key, str) and len(key) <= LONGEST_COPIED:
         headers[wire.PARTITION_KEY] = key

@@ -16,9 +16,9 @@ from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 from aiormq.exceptions import AMQPChannelError
 
-from src import pauses
+from src import pauses, wire
 from src.amqp import frames
-from src.amqp.connections import LOST, Outbound
+from src.amqp.connections import LOST, Outbound, told_to_end
 from src.amqp.outgoing import Message
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ WRITE_SIZE = 1024 * 1024  # bytes that are written before the socket must have t
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often a message is published: for how many ``seconds`` it may be refused, and after how many ``losses`` not.
+    """A refused message is tried again for ``seconds``; one whose connection is lost with it, up to ``losses`` times.
 
     A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
     """
@@ -48,7 +48,7 @@ FOREVER = Tries(seconds=math.inf)
 class _Result(Enum):
     TAKEN = auto()
     REFUSED = auto()  # returned, nacked, not confirmed in time, or its exchange is missing
-    LOST = auto()  # with the connection: nobody knows, and nobody is to blame
+    UNKNOWN = auto()  # its connection was lost: nobody knows, and nobody is to blame
 
 
 class _Effort:
@@ -62,7 +62,7 @@ class _Effort:
         """An attempt that took so long had these results."""
         if _Result.REFUSED in results:
             self._seconds -= seconds
-        if _Result.LOST in results:
+        if _Result.UNKNOWN in results:
             self._losses -= 1
 
     def again(self, result: _Result) -> bool:
@@ -72,7 +72,7 @@ class _Effort:
                 return False
             case _Result.REFUSED:
                 return self._seconds > 0
-            case _Result.LOST:
+            case _Result.UNKNOWN:
                 return self._losses > 0
             case _:
                 assert_never(result)
@@ -95,10 +95,12 @@ class Publisher:
         clock, effort, taken = asyncio.get_running_loop().time, _Effort(tries), [False] * len(messages)
         pending = list(range(len(messages)))
         pausing = pauses.growing(first=0.1, longest=2)
+        apart = False
         while pending:
             await self._outbound.ready()
-            begun = clock()
-            results = await self._attempt([messages[index] for index in pending])
+            begun, attempted = clock(), [messages[index] for index in pending]
+            results = await (self._attempt_apart(attempted, tries) if apart else self._attempt(attempted))
+            apart = apart or _Result.UNKNOWN in results
             for index, result in zip(pending, results, strict=True):
                 taken[index] = result is _Result.TAKEN
             if failed := len(pending) - results.count(_Result.TAKEN):
@@ -109,6 +111,20 @@ class Publisher:
             if pending:
                 await asyncio.sleep(pause)
         return taken
+
+    async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[_Result]:
+        """Publish one after the other: the one that closes the channel, or kills the connection, takes none along.
+
+        Direct replies that are tried once are given up after some losses: an address that nobody has kills each time.
+        """
+        results: list[_Result] = []
+        for message in messages:
+            direct = not message.exchange and message.routing_key.startswith(wire.DIRECT_REPLY_TO)
+            if direct and results.count(_Result.UNKNOWN) >= tries.losses:
+                results.append(_Result.REFUSED)
+            else:
+                results += await self._attempt([message])
+        return results
 
     async def _attempt(self, messages: Sequence[Message]) -> list[_Result]:
         """Publish once, all exchanges side by side."""
@@ -122,21 +138,27 @@ class Publisher:
         try:
             outlet = await self._outlet(exchange)
             sent = await outlet.send(messages)
-            closed = outlet.channel.closing
-            await asyncio.wait({sent.answered, closed}, timeout=CONFIRM_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         except LOST:
-            return [_Result.LOST] * len(messages)
-        unanswered = _Result.TAKEN if sent.answered.done() else await self._blame(closed)
-        closed.cancel()  # an observer of our own
+            return [_Result.UNKNOWN] * len(messages)
+        except asyncio.CancelledError:
+            if told_to_end():
+                raise
+            return [_Result.UNKNOWN] * len(messages)
+        closed, ended = outlet.channel.closing, asyncio.FIRST_COMPLETED
+        try:
+            await asyncio.wait({sent.answered, closed}, timeout=CONFIRM_TIMEOUT, return_when=ended)
+            unanswered = _Result.TAKEN if sent.answered.done() else await self._blame(closed, len(messages))
+        finally:
+            closed.cancel()  # an observer of our own
         return [result or unanswered for result in sent.results]
 
-    async def _blame(self, closed: asyncio.Future[None]) -> _Result:
-        """What became of messages that the broker did not answer for."""
+    async def _blame(self, closed: asyncio.Future[None], count: int) -> _Result:
+        """What became of messages that the broker did not answer for. Of several one has closed the channel: which?"""
         if closed.done():
-            refused = not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
+            refused = count == 1 and not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
         else:
             refused = await self._is_up()
-        return _Result.REFUSED if refused else _Result.LOST
+        return _Result.REFUSED if refused else _Result.UNKNOWN
 
     async def _is_up(self) -> bool:
         """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
@@ -146,14 +168,19 @@ class Publisher:
                 await channel.close()
         except LOST:
             return False
+        except asyncio.CancelledError:
+            if told_to_end():
+                raise
+            return False
         return True
 
     async def _outlet(self, exchange: str) -> "Outlet":
         async with self._opening:
             outlet = self._outlets.get(exchange)
             if outlet is None or outlet.channel.is_closed:
-                outlet = self._outlets[exchange] = Outlet()
+                outlet = Outlet()
                 outlet.channel = await self._outbound.open_channel(outlet.take)
+                self._outlets[exchange] = outlet
             return outlet
 
 
@@ -187,7 +214,9 @@ class Sent:
 
     def give_back(self, message_id: str | None) -> bool:
         """Whether one of the messages has this id, and is returned; its ack comes after."""
-        found = (index for index, own in enumerate(self._ids) if own == message_id and index not in self._returned)
+        found = (
+            index for index, own in enumerate(self._ids) if (own or None) == message_id and index not in self._returned
+        )
         index = next(found, None)
         if index is None:
             return False
@@ -212,8 +241,11 @@ class Outlet:
             sent = Sent(self._next, [message.properties.message_id for message in messages])
             self._next += len(messages)
             self._waiting.append(sent)
+            closed = self.channel.closing
             for written in _written(self.channel, messages):
-                await self._write(written)
+                if not closed.done():
+                    await self._write(written, closed)
+            closed.cancel()  # an observer of our own
             return sent
 
     def take(self, kind: int, payload: bytes) -> bool:
@@ -231,15 +263,19 @@ class Outlet:
                 return False
         return True
 
-    async def _write(self, written: bytes) -> None:
-        """Hand the bytes over; where they are many, return when the socket has taken them or the channel is closed."""
-        if len(written) < WRITE_SIZE:
-            await self.channel.write_queue.put(ChannelFrame(written, should_close=False))
-            return
-        drained, closed = asyncio.get_running_loop().create_future(), self.channel.closing
-        await self.channel.write_queue.put(ChannelFrame(written, should_close=False, drain_future=drained))
-        await asyncio.wait({drained, closed}, return_when=asyncio.FIRST_COMPLETED)
-        closed.cancel()  # an observer of our own
+    async def _write(self, written: bytes, closed: asyncio.Future[None]) -> None:
+        """Hand the bytes over; return when the socket has taken them where they are many, or the channel is closed."""
+        queue, drained = self.channel.write_queue, asyncio.get_running_loop().create_future()
+        large = len(written) >= WRITE_SIZE
+        frame = ChannelFrame(written, should_close=False, drain_future=drained if large else None)
+        try:
+            queue.put_nowait(frame)
+        except asyncio.QueueFull:  # that of a dead connection is never emptied
+            putting = asyncio.ensure_future(queue.put(frame))
+            await asyncio.wait({putting, closed}, return_when=asyncio.FIRST_COMPLETED)
+            putting.cancel()
+        if large:
+            await asyncio.wait({drained, closed}, return_when=asyncio.FIRST_COMPLETED)
 
     def _take_returned(self, kind: int, payload: bytes) -> bool:
         returning = self._returning
@@ -263,10 +299,10 @@ class Outlet:
 def _written(channel: Channel, messages: Sequence[Message]) -> Iterator[bytes]:
     """The frames of the messages, in pieces of about ``WRITE_SIZE`` bytes."""
     pieces: list[bytes] = []
-    size = 0
+    size, limit = 0, channel.max_content_size
     for message in messages:
         pieces.append(frames.publish(channel.number, message.exchange, message.routing_key, message.mandatory))
-        pieces += frames.content(channel.number, message.properties, message.body, channel.max_content_size)
+        pieces += frames.content(channel.number, message.properties, message.body, limit if limit > 0 else WRITE_SIZE)
         size += len(message.body)
         if size >= WRITE_SIZE:
             yield b"".join(pieces)

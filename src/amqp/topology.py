@@ -1,4 +1,4 @@
-"""What the service declares on the broker. Nothing is ever deleted, and no operation's binding is ever removed."""
+"""What the service declares on the broker. Nothing is deleted; bindings move where the number of partitions does."""
 
 from collections.abc import Collection
 

@@ -33,12 +33,20 @@ type Requests = Sequence[Request[Operation]]
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What is known while a batch runs: its rows, and its requests that were served before."""
+    """What is known while a batch runs: its rows, its requests that were served, what the database has refused."""
 
     session: AsyncSession
     rows: rows.Rows
     memory: inbox.Memory
     refusals: Refusals
+
+    def refused(self) -> BaseException | None:
+        """The statement's refusal that a handler has kept to itself. Raises it where the moment is to blame."""
+        refusal = self.refusals.take()
+        ours = refusal and translate(refusal)
+        if isinstance(ours, (Transient, Unavailable)):
+            raise ours from refusal
+        return refusal
 
 
 type _Way = Callable[[_Batch, Requests], Awaitable[list[Outcome]]]
@@ -172,12 +180,11 @@ class UnitOfWork:
             await batch.rows.end()
             outcome = self._outcome(request, result, changed=isinstance(result, Record) and changes.include(result))
         except Problem as problem:
-            if changes.any:
+            if batch.refused() or batch.rows.doubtful or changes.any:
                 raise _HalfMade from problem
-            outcome = _rejection(request, problem)
-        if refusal := batch.refusals.take():
-            ours = translate(refusal)
-            raise (ours if isinstance(ours, (Transient, Unavailable)) else _Swallowed()) from refusal
+            return _rejection(request, problem)
+        if refusal := batch.refused():
+            raise _Swallowed from refusal
         return outcome
 
     async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:

@@ -3,7 +3,7 @@
 import contextlib
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, MetaData, String, exc, text
+from sqlalchemy import CheckConstraint, ForeignKey, MetaData, String, exc, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -124,6 +124,24 @@ async def hide(session: AsyncSession, request: Change) -> object:
     row = await file(session, request)
     with contextlib.suppress(exc.DBAPIError):
         await session.execute(text("SELECT 1 / 0"))
+    return row
+
+
+@trouble.command("bulk_and_refuse", emits="refused")
+async def bulk_and_refuse(session: AsyncSession, request: Change) -> object:
+    """Change every row by a statement of its own, then refuse."""
+    await session.execute(update(Note).values(code="bulk"))
+    raise IllegalTransition
+
+
+@trouble.command("try_to_create", emits="tried")
+async def try_to_create(session: AsyncSession, request: Change) -> object:
+    """Make a row under a savepoint of its own, and take it back."""
+    row = await file(session, request)
+    with contextlib.suppress(LookupError):
+        async with session.begin_nested():
+            await crud.create(session, Note, session_id=row.session_id, number=777)
+            raise LookupError
     return row
 
 

@@ -114,3 +114,15 @@ async def test_a_forged_direct_reply_to_stops_nobody(settings: config.Settings) 
             assert (await db.ask(operation)).problem is None
         assert (await db.ask("session.create", {}, "forged")).problem is None
         assert (await db.ask("session.count")).document == {"count": 2}
+
+
+async def test_a_forged_direct_reply_to_takes_no_other_reply_of_its_batch_along(settings: config.Settings) -> None:
+    async with harness.running(settings):
+        pass  # so that its queues are there
+    async with requester.asking(settings) as db:
+        before = [await db.publish("session.create", {}, f"before {n}") for n in range(10)]
+        await db.publish("session.create", {}, "forged", reply_to="amq.rabbitmq.reply-to.AAAA.BBBB")
+        after = [await db.publish("session.create", {}, f"after {n}") for n in range(10)]
+        async with harness.running(settings):
+            answers = await requester.finished([*before, *after])
+    assert [answer.problem for answer in answers] == [None] * 20

@@ -62,3 +62,15 @@ async def test_a_bug_reaches_the_operators_by_its_type_and_place(
     assert (letter.id, letter.name, letter.document) == ("m", f"trouble.{operation.rstrip('_')}", {"id": NOTE})
     assert letter.headers["reason"] == answer.type
     assert re.fullmatch(rf"ZeroDivisionError at .*entities\.py:\d+ in {operation}", letter.headers["detail"])
+
+
+async def test_what_a_handler_changed_by_a_statement_of_its_own_goes_with_its_refusal(db: Requester) -> None:
+    await db.ask("note.create", {"id": NOTE} | new_note(0))
+    assert (await db.ask("trouble.bulk_and_refuse", {"id": NOTE})).problem == "illegal-transition"
+    assert (await db.ask("note.get", {"id": NOTE})).document["code"] is None
+
+
+async def test_what_a_handler_made_under_a_savepoint_goes_with_the_savepoint(db: Requester) -> None:
+    await db.ask("note.create", {"id": NOTE} | new_note(0))
+    assert (await db.ask("trouble.try_to_create", {"id": NOTE})).document["code"] == "filed"
+    assert (await db.ask("note.count")).document == {"count": 1}
