@@ -52,7 +52,7 @@ def markdown(title: str, machine: Mapping[str, Any], tables: Iterable[Table]) ->
     for table in tables:
         table.box, table.pad_edge, table.padding = box.MARKDOWN, True, (0, 1)
         said.print(table)
-    known = ", ".join(f"{name} {version}" for name, version in machine.items() if version)
+    known = ", ".join(f"{name} {version}" for name, version in machine.items() if version and name != "system")
     rows = (line.rstrip() for line in said.export_text().splitlines())
     return f"**{title}**, {datetime.now(UTC):%Y-%m-%d}, on: {known}.\n\n" + "\n".join(rows).strip() + "\n"
 
