@@ -121,7 +121,7 @@ MUTANTS = [
     Mutant(
         "a swallowed refusal is nobody's business",
         "src/work/unit_of_work.py",
-        "        if refusal := batch.refusals.take():\n",
+        "        if refusal := batch.refused():\n",
         "        if refusal := None:\n",
         ["tests/test_batches.py::test_what_a_handler_does_around_a_refusal_that_it_swallows_is_not_committed"],
     ),
