@@ -155,17 +155,17 @@ MUTANTS = [
     ),
     Mutant(
         "an ack of several counts for one",
-        "src/amqp/publisher.py",
+        "src/amqp/outlet.py",
         "range(self._settled if multiple else end - 1, end)",
         "range(end - 1, end)",
-        ["tests/test_publisher.py::test_one_ack_may_answer_for_many_messages"],
+        ["tests/test_outlet.py::test_one_ack_may_answer_for_many_messages"],
     ),
     Mutant(
         "a returned message counts as taken",
-        "src/amqp/publisher.py",
-        "_Result.REFUSED if index in self._returned else result",
+        "src/amqp/outlet.py",
+        "Result.REFUSED if index in self._returned else result",
         "result",
-        ["tests/test_publisher.py::test_a_message_that_is_returned_is_refused_though_it_is_acked"],
+        ["tests/test_outlet.py::test_a_message_that_is_returned_is_refused_though_it_is_acked"],
     ),
     Mutant(
         "aiormq hears of no tapped frame",

@@ -7,7 +7,7 @@ from typing import Any
 
 from src.amqp.batches import Batch
 from src.amqp.decoder import Decoder
-from src.amqp.publisher import Outlet
+from src.amqp.outlet import Outlet
 from src.subscribers import Subscribers
 from src.work import inbox
 from src.work.unit_of_work import UnitOfWork

@@ -13,7 +13,7 @@ from pamqp.commands import Basic
 from src.amqp import frames
 from src.amqp.frames import Properties
 from src.amqp.outgoing import Message
-from src.amqp.publisher import WRITE_SIZE, Outlet, Sent
+from src.amqp.outlet import WRITE_SIZE, Outlet, Sent
 
 
 class Wire:
