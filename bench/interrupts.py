@@ -25,24 +25,27 @@ def run[T](main: Coroutine[Any, Any, T]) -> T:
         _cancel()
         return await main
 
-    found = uvloop.run(cancellable())
-    end()  # the loop has taken its handlers away with it; after an error, what cleans up ignores signals
+    try:
+        found = uvloop.run(cancellable())
+    except BaseException:
+        ignore()  # what cleans up is not to be interrupted
+        raise
+    end()
     return found
 
 
 def _cancel() -> None:
+    """No handlers of the loop's own: to take one away lets a signal end the process for a moment."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-    def stop() -> None:
-        err.print("stopping")
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+    def stop(*_: object) -> None:
         ignore()
+        err.print("stopping")
         if task:
-            task.cancel()
+            loop.call_soon_threadsafe(task.cancel)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop)
+        signal.signal(number, stop)
 
 
 def ignore() -> None:
