@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import aiormq
@@ -149,6 +151,17 @@ def told_to_end() -> bool:
     """Whether we have cancelled the running task: aiormq cancels whoever waits on a connection that it closes."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+@contextmanager
+def cancelled_by_loss() -> Iterator[None]:
+    """Raise ConnectionError, one of ``LOST``, where aiormq cancels us because it closes the connection."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if told_to_end():
+            raise
+        raise ConnectionError("the connection was closed") from None
 
 
 def named(url: str, name: str) -> str:

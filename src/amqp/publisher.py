@@ -10,7 +10,7 @@ from typing import assert_never
 from aiormq.exceptions import AMQPChannelError
 
 from src import pauses, wire
-from src.amqp.connections import LOST, Outbound, told_to_end
+from src.amqp.connections import LOST, Outbound, cancelled_by_loss
 from src.amqp.outgoing import Message
 from src.amqp.outlet import Outlet, Result
 
@@ -122,13 +122,10 @@ class Publisher:
 
     async def _send(self, exchange: str, messages: Sequence[Message]) -> list[Result]:
         try:
-            outlet = await self._outlet(exchange)
-            sent = await outlet.send(messages)
+            with cancelled_by_loss():
+                outlet = await self._outlet(exchange)
+                sent = await outlet.send(messages)
         except LOST:
-            return [Result.UNKNOWN] * len(messages)
-        except asyncio.CancelledError:
-            if told_to_end():
-                raise
             return [Result.UNKNOWN] * len(messages)
         closed, ended = outlet.channel.closing, asyncio.FIRST_COMPLETED
         try:
@@ -149,14 +146,11 @@ class Publisher:
     async def _is_up(self) -> bool:
         """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
         try:
-            async with asyncio.timeout(ROUND_TRIP):
-                channel = await self._outbound.open_channel()
-                await channel.close()
+            with cancelled_by_loss():
+                async with asyncio.timeout(ROUND_TRIP):
+                    channel = await self._outbound.open_channel()
+                    await channel.close()
         except LOST:
-            return False
-        except asyncio.CancelledError:
-            if told_to_end():
-                raise
             return False
         return True
 
