@@ -38,7 +38,7 @@ _EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and 
 _NUL = b"\\u0000"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received[O: Decodable]:
     """A delivery: who asked for what, and how to reach them.
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
 from src.clock import now
-from src.work.requests import Decodable, Event, Outcome, Request, State
+from src.work.requests import Event, Outcome, Request, State
 
 COMPRESS_FROM = 1024  # bytes
 _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less than 16
@@ -36,7 +36,7 @@ class ServedElsewhere(Exception):
     """Another consumer has served one of these requests in the meantime; nothing of this batch may stay."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One served request. Its outcome answers a request of the same ``fingerprint``, and no other."""
 
@@ -51,13 +51,13 @@ class Memory:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Decodable]) -> Entry | None:
+    def recall(self, request: Request[Any]) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
         return self._found.get(request.key) or self.served.get(request.key)
 
-    def note(self, request: Request[Decodable], outcome: Outcome) -> None:
+    def note(self, request: Request[Any], outcome: Outcome) -> None:
         """Of each key the first final outcome counts."""
         if request.key and outcome.final and request.key not in self._found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))

@@ -1,4 +1,8 @@
-"""What goes in and what comes out, without a word of AMQP or SQL."""
+"""What goes in and what comes out, without a word of AMQP or SQL.
+
+Nothing here is changed once it is made. It is not frozen all the same: one of each is made for every message, and a
+frozen one costs three times as much to make.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -28,7 +32,7 @@ class Decodable(Protocol):
     def request(self) -> type[BaseModel]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request[O: Decodable]:
     """A request that fits its operation's schema.
 
@@ -48,7 +52,7 @@ def inbox_key(sender: str, message_id: str) -> bytes:
     return hashlib.sha256(f"{sender}\0{message_id}".encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """Something that happened to one row. ``body`` is the row after it, as the Read schema has it."""
 
@@ -67,7 +71,7 @@ class State(Enum):
     FAILED = 3  # the service's fault
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """The answer to a request, as bytes, and its events. A ``final`` one is never decided again."""
 
