@@ -47,6 +47,18 @@ class Request[O: Decodable]:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that is not to be served. ``outcome`` is its answer, unless it was served before under its ``key``.
+
+    It may have been: by another version, with other settings, or before it was too late.
+    """
+
+    outcome: "Outcome"
+    key: bytes | None = None
+    fingerprint: bytes = b""
+
+
 def inbox_key(sender: str, message_id: str) -> bytes:
     """Of one length, without a collation, without a character that a database refuses."""
     return hashlib.sha256(f"{sender}\0{message_id}".encode()).digest()
