@@ -1,8 +1,9 @@
-"""Settings: the only reader of the environment (and of ``.env``, where there is one)."""
+"""Settings: the only reader of the environment, of ``.env``, and of what ``make up`` has left in ``.servers/urls``."""
 
 import re
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,8 @@ from yarl import URL
 from src import wire
 
 POSTGRESQL = ("postgresql", "postgres", "postgresql+asyncpg")
+STARTED = Path(__file__).parent / ".servers/urls"
+PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
 PARAMETERS = {"sslmode", "ssl", "application_name", "host", "port"}  # of a database's URL
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -129,11 +132,27 @@ class WrongSettings(Exception):
 
 
 def load(**overrides: Any) -> Settings:
-    """The settings from the environment. Raises WrongSettings."""
+    """The settings from the environment; with ``_env_file`` from that file only besides. Raises WrongSettings."""
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
+        return settings if "_env_file" in overrides else Settings(**overrides, **_started(settings))
     except ValidationError as error:
         raise WrongSettings("\n".join(_line(entry) for entry in error.errors())) from None
+
+
+class _Started(BaseSettings):
+    """The servers that ``make up`` has found or started."""
+
+    model_config = SettingsConfigDict(env_file=STARTED, extra="ignore")
+
+    database_url: str | None = None
+    rabbitmq_url: str | None = None
+
+
+def _started(settings: Settings) -> dict[str, Any]:
+    """Where those are of which no setting says where they are."""
+    named = settings.model_fields_set | ({"database_url"} if settings.model_fields_set & PLACE else set())
+    return _Started().model_dump(exclude=named, exclude_none=True)
 
 
 def _line(entry: Any) -> str:

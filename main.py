@@ -1,10 +1,17 @@
 """The command line. What a command needs is imported when it runs, the settings too."""
 
-from typing import TYPE_CHECKING
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take a moment: Ctrl-C ends them without a traceback
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from src import __version__
 from src.cli import app
+from src.cli.ending import unwritable
 
 if TYPE_CHECKING:
     import config
@@ -23,11 +30,21 @@ def _settings() -> "config.Settings":
         raise typer.Exit(2) from None
 
 
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer's
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True)]
+
+
 @app.callback()
-def main(context: typer.Context) -> None:
+def main(context: typer.Context, *, _: Version = False) -> None:
     """DB owns the data of a conversational platform and is spoken to through RabbitMQ."""
     context.obj = _settings
 
 
 if __name__ == "__main__":
-    app()
+    with unwritable():
+        app()

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +19,15 @@ def may_create(url: str) -> bool:
         return bool(_ask(url, _MAY_CREATE))
     except (OSError, SQLAlchemyError):
         return False
+
+
+def made(url: str, name: str) -> str:
+    """The URL of the database of this name beside the one at `url`, created where it is missing."""
+    found = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    if not may_create(found):
+        with suppress(SQLAlchemyError):  # somebody else may make it at this moment
+            _ask(url, f'CREATE DATABASE "{name}"')
+    return found
 
 
 @contextmanager

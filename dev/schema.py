@@ -22,7 +22,6 @@ from dev import database, search, servers
 from src.database import describe
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
-PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
 
 
 def check() -> None:
@@ -61,7 +60,7 @@ def _migrated() -> Iterator[None]:
 
 def _choose() -> None:
     # Parts of a URL and a line in .env count too: who named a database would not expect another to change.
-    if "DEV_SERVERS" in os.environ or not config.load().model_fields_set & PLACE:
+    if "DEV_SERVERS" in os.environ or not config.load(_env_file=".env").model_fields_set & config.PLACE:
         os.environ["DATABASE_URL"] = servers.find_postgres().url
 
 

@@ -20,6 +20,7 @@ class Found:
 
     url: str
     source: str
+    named: bool = False  # by the environment, which says so to every other program as well
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Search:
         # Taken at its word: to fall back from the server that was asked for would surprise.
         for variable in self.variables:
             if url := os.environ.get(variable):
-                return Found(url, f"from {variable} in the environment")
+                return Found(url, f"from {variable} in the environment", named=True)
         return None
 
     def _at_standard_port(self) -> Found | None:

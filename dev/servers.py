@@ -9,24 +9,23 @@ import argparse
 import getpass
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import config
 from dev import amqp, containers, database, install, postgres, rabbitmq, search
 
-_FOLDER = Path(__file__).resolve().parent.parent / ".servers"
+_FOLDER = config.STARTED.parent
+_DATABASE = "db"
 _POSTGRES_PASSWORD = "postgres"  # noqa: S105 - a container's, published to this host alone
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The two servers, each with a few words on where it comes from."""
+    """The two servers, and where each of them comes from."""
 
-    database_url: str
-    database_source: str
-    rabbitmq_url: str
-    rabbitmq_source: str
+    postgres: search.Found
+    rabbitmq: search.Found
 
 
 def find() -> Servers:
@@ -34,13 +33,13 @@ def find() -> Servers:
 
     Not to be called where an event loop runs.
     """
-    database_, rabbitmq_ = find_postgres(), find_rabbitmq()
-    return Servers(database_.url, database_.source, rabbitmq_.url, rabbitmq_.source)
+    return Servers(find_postgres(), find_rabbitmq())
 
 
 def find_postgres() -> search.Found:
-    """A PostgreSQL on which we may create databases; as `find`."""
-    return _postgres_search().run()
+    """A PostgreSQL on which we may create databases, and a database of ours on it; as `find`."""
+    found = _postgres_search().run()
+    return found if found.named else replace(found, url=database.made(found.url, _DATABASE))
 
 
 def find_rabbitmq() -> search.Found:
@@ -120,13 +119,27 @@ def _up() -> int:
     except search.NoServerError as error:
         search.say(str(error))
         return 1
-    sys.stdout.write(f"DATABASE_URL={shlex.quote(servers.database_url)}\n")
-    sys.stdout.write(f"RABBITMQ_URL={shlex.quote(servers.rabbitmq_url)}\n")
+    found = {"DATABASE_URL": servers.postgres, "RABBITMQ_URL": servers.rabbitmq}
+    _leave({name: server.url for name, server in found.items() if not server.named})
+    for name, server in found.items():
+        sys.stdout.write(_line(name, server.url))
     return 0
+
+
+def _leave(urls: Mapping[str, str]) -> None:
+    """Write down what is in no environment, for `config` to read after everything else."""
+    config.STARTED.parent.mkdir(exist_ok=True)
+    config.STARTED.touch(mode=0o600)
+    config.STARTED.write_text("".join(_line(name, url) for name, url in urls.items()))
+
+
+def _line(name: str, url: str) -> str:
+    return f"{name}={shlex.quote(url)}\n"
 
 
 def _down() -> int:
     stopped = stop()
+    config.STARTED.unlink(missing_ok=True)
     search.say(f"stopped {' and '.join(stopped)}" if stopped else "nothing was started here")
     return 0
 

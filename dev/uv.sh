@@ -51,7 +51,7 @@ find_python() {
         fi
     done
     echo "no Python $wanted found; uv fetches one" >&2
-    "$uv" python install --quiet --project "$root" ||
+    "$uv" python install --project "$root" >&2 ||
         fail "Python >= 3.12 is missing and uv could not fetch one: install Python 3.13."
 }
 

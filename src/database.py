@@ -234,4 +234,4 @@ def sqlstate(error: exc.DBAPIError) -> str:
 def describe(error: BaseException) -> str:
     """What happened, on one line, without the statement, its parameters and the server's DETAIL (it holds values)."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
-    return f"{type(error).__name__}: {str(cause).partition('\n')[0]}"[:500]
+    return (str(cause).partition("\n")[0] or type(cause).__name__)[:500]

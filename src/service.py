@@ -63,6 +63,7 @@ class Service:
             self.broker,
             logger=None,
             on_startup=[self._start],
+            after_startup=[self._say_so],
             on_shutdown=[self._purge_no_more],
             after_shutdown=[self._close],
         )
@@ -90,6 +91,10 @@ class Service:
         await self.replying.connect()
         self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
+    async def _say_so(self) -> None:
+        broker = connections.place(self.settings.rabbitmq_url.get_secret_value())
+        log.info("serving %s from RabbitMQ at %s and %s", self.settings.service_name, broker, self.database.place)
+
     async def _purge_no_more(self) -> None:
         if self._purging:
             self._purging.cancel()
@@ -99,6 +104,7 @@ class Service:
         await self.outbound.close()
         await self.replying.close()
         await self.database.close()
+        log.info("stopped")
         if self._subscribers.unkeyed:
             log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import tomllib
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -84,7 +85,20 @@ def test_each_command_explains_itself(command: str) -> None:
     assert shown.exit_code == 0, shown.output
     assert "\\b" not in shown.output  # it is for Typer: the lines after it are not to be wrapped
     if command in {"call", "send", "watch", "play", "demo"}:
-        assert f"\n  uv run main.py {command}" in shown.output
+        assert f"\n  ./db {command}" in shown.output
+
+
+async def test_the_version_is_that_of_the_project(alone: config.Settings) -> None:
+    project = tomllib.loads((harness.ROOT / "pyproject.toml").read_text())["project"]
+    assert (await run(alone, "--version")).out == f"{project['version']}\n"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("call", "--help"), ("--version",)])
+async def test_help_that_cannot_be_written_is_one_line_and_exit_code_1(
+    alone: config.Settings, full_disk: int, command: tuple[str, ...]
+) -> None:
+    ended = await run(alone, *command, stdout=full_disk)
+    assert (ended.code, ended.lines) == (1, ["the output cannot be written: No space left on device"])
 
 
 @pytest.mark.parametrize("command", ["call", "send"])

@@ -1,7 +1,9 @@
 """A file of dialogues, played: every row is that of the file, however often it is played, whatever dies on the way."""
 
 import asyncio
+import gzip
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 import typer
 
 import config
-from src.cli import dialogues
+from src.cli import dialogues, ending
 from tests import harness
 
 DIALOGUES = 40
@@ -36,9 +38,16 @@ def _dialogue(number: int) -> dict[str, Any]:
     return {"dialogue_id": f"d_{number}", "services": ["Trains_1"], "turns": turns}
 
 
-async def _play(settings: config.Settings, file: Path, *options: str) -> str:
-    """What the command prints; it must succeed."""
-    process = await asyncio.create_subprocess_exec(
+async def _play(settings: config.Settings, file: Path, *options: str, code: int = 0) -> str:
+    """What the command prints; it must end with this code."""
+    process = await _start(settings, file, *options)
+    out, err = await process.communicate()
+    assert process.returncode == code, out.decode() + err.decode()
+    return out.decode()
+
+
+async def _start(settings: config.Settings, file: Path, *options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "main.py",
         "play",
@@ -49,9 +58,6 @@ async def _play(settings: config.Settings, file: Path, *options: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
-    assert process.returncode == 0, out.decode() + err.decode()
-    return out.decode()
 
 
 async def _rows(settings: config.Settings) -> dict[str, list[tuple[Any, ...]]]:
@@ -144,20 +150,98 @@ async def _reached(seen: list[Any], more: int) -> bool:
     return len(seen) >= more
 
 
+def _nested(depth: int) -> bytes:
+    return b'{"dialogue_id": "deep", "turns": [{"utterance": "", "frames": ' + b"[" * depth + b"]" * depth + b"}]}"
+
+
+NO_DIALOGUES = {
+    "no JSON": (b"nonsense", "line 2: refused: it is no JSON from column 1 on"),
+    "cut off": (b'{"dialogue_id": "1", "turns": [', "line 2: refused: it is no JSON from column 32 on"),
+    "no object": (b"[]", "line 2: refused: it has no dialogue_id"),
+    "no name": (b'{"turns": []}', "line 2: refused: it has no dialogue_id"),
+    "no words": (
+        b'{"dialogue_id": "1", "turns": [{"speaker": "USER"}]}',
+        "line 2, 1: refused: it has no dialogue_id, or",
+    ),
+    "half a pair": (
+        b'{"dialogue_id": "\\ud800", "turns": []}',
+        "line 2, \\ud800: refused: it holds half of a surrogate",
+    ),
+    "half a pair said": (
+        b'{"dialogue_id": "1", "turns": [{"utterance": "\\ud800"}]}',
+        "line 2, 1: refused: it holds half",
+    ),
+    "no UTF-8": (b"\xff\xfe", "line 2: refused: it holds what is no UTF-8"),
+    "nested": (_nested(300), "line 2, deep: refused: it is nested too deep"),
+    "nested far deeper": (_nested(200_000), "line 2: refused: it is nested too deep"),
+}
+
+
+@pytest.mark.parametrize("case", NO_DIALOGUES)
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_line_that_is_no_dialogue_is_refused_by_its_number_and_takes_no_other_along(
+    case: str,
+    packed: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    line, said = NO_DIALOGUES[case]
+    content = b"\n" + line + b"\n\n" + json.dumps(_dialogue(7)).encode() + b"\n"
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    played, refused = dialogues.read(path)
+    assert [(dialogue.line, dialogue.name) for dialogue in played] == [(4, "d_7")]
+    (one,) = map(str, refused)
+    assert one.startswith(said)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"nonsense", "is no file of dialogues"),
-        (b'{"turns": []}\n', "line 1 has no dialogue_id"),
-        (b'{"dialogue_id": "1", "turns": [{"speaker": "USER"}]}', "or turns without an utterance"),
-        (b"\x1f\x8bnot gzip", "is no file of dialogues"),
+        (b"", "holds no dialogue"),
+        (b"\n \n", "holds no dialogue"),
+        (b"nonsense", "holds no dialogue; line 1: refused: it is no JSON"),
+        (b"\x1f\x8bnot gzip", "cannot be read"),
     ],
 )
-def test_a_file_of_something_else_is_one_clear_line(
+def test_a_file_without_a_dialogue_is_one_clear_line_and_exit_code_2(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(typer.Exit):
+    with pytest.raises(typer.Exit) as ended:
         dialogues.read(path)
-    assert said in capsys.readouterr().err
+    assert ended.value.exit_code == ending.NO_WAY
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+async def test_the_end_says_what_was_played_failed_and_refused_and_what_failed_first(
+    service: object, settings: config.Settings, tmp_path: Path
+) -> None:
+    path, bad = tmp_path / "file", _dialogue(2)
+    bad["turns"][1]["utterance"] = "NUL \0"
+    path.write_text("\n".join(["nonsense", json.dumps(_dialogue(1)), json.dumps(bad)]))
+    said = (await _play(settings, path, code=1)).splitlines()
+    assert "dialogues: played 1, failed 1, refused 1" in said
+    first = next(line for line in said if line.startswith("  line 3"))
+    assert (
+        first == "  line 3, d_2: failed: message.create: urn:db:problem:invalid, and after that 1 more of its requests"
+    )
+    assert "  line 1: refused: it is no JSON from column 1 on: Expecting value" in said
+
+
+async def test_what_was_played_before_ctrl_c_is_told(settings: config.Settings, file: Path) -> None:
+    async with harness.running(settings):
+        pass  # its queues are there, and nobody answers
+    process = await _start(settings, file)
+    await harness.eventually(lambda: _queued(settings), "the requests are sent")
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert process.returncode == ending.STOPPED
+    assert f"dialogues: played 0, failed 0, refused 0, not finished {DIALOGUES}" in out.decode()
+    assert "Traceback" not in err.decode()
+
+
+async def _queued(settings: config.Settings) -> bool:
+    return await harness.depth(settings, harness.names(settings).partition(0)) > 0

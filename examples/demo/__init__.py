@@ -4,7 +4,6 @@ It is also an example of the client: see ``play.py`` and ``witness.py``.
 """
 
 import asyncio
-import signal
 import time
 from contextlib import suppress
 
@@ -34,16 +33,11 @@ def show(to: Target) -> None:
         results = run(to, _demo(to, output))
     except (SandboxError, StageError, Problem) as error:
         end(f"The demo ended early: {error}", FAILED)
-    except asyncio.CancelledError:  # by SIGTERM
-        raise typer.Exit(FAILED) from None
     if not all(check.holds for check in results):
         raise typer.Exit(FAILED)
 
 
 async def _demo(to: Target, output: Output) -> list[Check]:
-    task = asyncio.current_task()
-    assert task  # noqa: S101 - we run in one
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with stage.build(to) as built:
         try:
             results = await _perform(built, output)

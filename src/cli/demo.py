@@ -12,7 +12,7 @@ def demo(context: typer.Context) -> None:
     announced, and removes everything again. Exit code 0: all checks hold. 1: one does not.
 
     \b
-    uv run main.py demo
+    ./db demo
     """
     from examples import demo as example
 

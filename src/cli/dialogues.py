@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
+
 from src.cli.ending import NO_WAY, end
 
 _NAMESPACE = uuid.UUID("0d5a9f6e-52a1-5a5c-8f0a-6a3f2b7f2a11")
@@ -21,37 +23,83 @@ type Step = tuple[str, dict[str, Any]]
 class Dialogue:
     """Its requests, and what all their ids derive from: the line of the file that it is."""
 
+    line: int
     name: str
     origin: uuid.UUID
     steps: list[Step]
 
 
-def read(file: Path) -> list[Dialogue]:
-    """The file's dialogues. Ends the program with one line where it holds something else."""
+@dataclass(frozen=True)
+class Refused:
+    """A line that is no dialogue which could be played, and why."""
+
+    line: int
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}{self.name and ', '}{self.name}: refused: it {self.why}"
+
+
+def read(file: Path) -> tuple[list[Dialogue], list[Refused]]:
+    """The file's dialogues, and its lines that are none. Ends the program with one line where it has no dialogue."""
     try:
-        return list(_read(file))
-    except (OSError, EOFError, ValueError) as error:
-        end(f"{file} is no file of dialogues: {error}", NO_WAY)
+        read = [_dialogue(line, number) for number, line in _lines(file)]
+    except (OSError, EOFError) as error:
+        end(f"{file} cannot be read: {error}", NO_WAY)
+    played = [each for each in read if isinstance(each, Dialogue)]
+    refused = [each for each in read if isinstance(each, Refused)]
+    if not played:
+        why = f"; {refused[0]}" if refused else ""
+        end(f"{file} holds no dialogue{why}", NO_WAY)
+    return played, refused
 
 
-def _read(file: Path) -> Iterator[Dialogue]:
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line that is not empty, with its number."""
     with ExitStack() as stack:
         raw = stack.enter_context(file.open("rb"))
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         for number, line in enumerate(stack.enter_context(gzip.open(raw)) if packed else raw, start=1):
-            said = _checked(json.loads(line), number)
-            origin = uuid.uuid5(_NAMESPACE, hashlib.sha256(line).hexdigest())
-            yield Dialogue(said["dialogue_id"], origin, list(_steps(said, origin)))
+            if line.strip():
+                yield number, line
 
 
-def _checked(dialogue: Any, number: int) -> dict[str, Any]:
+def _dialogue(line: bytes, number: int) -> Dialogue | Refused:
+    """Whatever a line holds, it ends none but itself."""
+    name, origin = "", uuid.uuid5(_NAMESPACE, hashlib.sha256(line).hexdigest())
+    try:
+        said = json.loads(line.decode("utf-8-sig").strip())
+        name = _name(said)
+        steps = list(_steps(_checked(said), origin))
+        for _, body in steps:
+            pydantic_core.to_json(body)
+    except json.JSONDecodeError as error:
+        return Refused(number, name, f"is no JSON from column {error.colno} on: {error.msg}")
+    except UnicodeError:
+        return Refused(number, name, "holds what is no UTF-8")
+    except (RecursionError, pydantic_core.PydanticSerializationError) as error:
+        half = "surrogates not allowed" in str(error)
+        return Refused(number, name, "holds half of a surrogate pair" if half else "is nested too deep")
+    except ValueError as error:
+        return Refused(number, name, str(error).partition("\n")[0])
+    return Dialogue(number, name, origin, steps)
+
+
+def _name(said: Any) -> str:
+    """As it can be printed: a lone half of a surrogate pair cannot."""
+    name = said.get("dialogue_id") if isinstance(said, dict) else None
+    return name.encode(errors="backslashreplace").decode() if isinstance(name, str) else ""
+
+
+def _checked(dialogue: Any) -> dict[str, Any]:
     if isinstance(dialogue, dict) and isinstance(dialogue.get("dialogue_id"), str):
         turns = dialogue.get("turns")
         if isinstance(turns, list) and all(
             isinstance(turn, dict) and isinstance(turn.get("utterance"), str) for turn in turns
         ):
             return dialogue
-    raise ValueError(f"line {number} has no dialogue_id, or turns without an utterance")
+    raise ValueError("has no dialogue_id, or turns without an utterance")
 
 
 def _steps(dialogue: dict[str, Any], origin: uuid.UUID) -> Iterator[Step]:

@@ -21,14 +21,13 @@ def play(
     """Feed a file of dialogues through the running service.
 
     They become users, sessions, queries with their answers, chats and messages. Every id comes from the file, so that
-    to play it again changes nothing, and is answered the same. Exit code 1 where anything failed, or was answered
-    otherwise the second time.
+    to play it again changes nothing, and is answered the same. A line that is no dialogue is refused and the others are
+    played. Exit code 1 where anything failed, was refused, or was answered otherwise the second time.
 
     \b
-    uv run main.py play dialogues.jsonl.gz
-    uv run main.py play dialogues.jsonl.gz --concurrency 50 --repeat 2
+    ./db play dialogues.jsonl.gz
+    ./db play dialogues.jsonl.gz --concurrency 50 --repeat 2
     """
-    from src.cli import dialogues, player
+    from src.cli import player
 
-    to = target.of(context)
-    player.play(to, dialogues.read(file), concurrency=concurrency, repeat=repeat, timeout=timeout)
+    player.play(target.of(context), file, concurrency=concurrency, repeat=repeat, timeout=timeout)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Coroutine
 from typing import Any
 
 from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 
 from src.amqp import connections
-from src.cli.ending import NO_ANSWER, NO_WAY, end
+from src.cli.ending import NO_ANSWER, NO_WAY, STOPPED, end
 from src.cli.target import Target
 from src.client import NoReply, NoService
 
@@ -19,7 +20,9 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
         logging.getLogger(library).setLevel(logging.CRITICAL)
     broker = f"RabbitMQ at {connections.place(target.rabbitmq_url)}"
     try:
-        return asyncio.run(work)
+        return asyncio.run(_until_told(work))
+    except asyncio.CancelledError:
+        end("stopped", STOPPED)
     except BrokenPipeError:  # our own output, and no connection to the broker
         raise
     except NoReply as error:
@@ -32,3 +35,11 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
         end(f"{broker} refuses the connection: is there such a virtual host?", NO_WAY)
     except (AMQPError, OSError) as error:
         end(f"{broker} cannot be reached: {str(error) or type(error).__name__}", NO_WAY)
+
+
+async def _until_told[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run until SIGINT or SIGTERM, which cancel it, so that it can clean up."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task

@@ -34,9 +34,9 @@ def call(
     Exit code 0: done. 1: the answer is a problem, or none came in time. 2: it could not be asked.
 
     \b
-    uv run main.py call user.create '{"username": "ada"}'
-    uv run main.py call query.list '{"where": {"status": "pending"}}'
-    uv run main.py call user.get_by_username '{"username": "ada"}'
+    ./db call user.create '{"username": "ada"}'
+    ./db call query.list '{"where": {"status": "pending"}}'
+    ./db call user.get_by_username '{"username": "ada"}'
     """
     from src.cli import requester
 
@@ -60,8 +60,8 @@ def send(
     No answer is waited for.
 
     \b
-    uv run main.py send session.create '{"title": "Trains"}'
-    uv run main.py send user.create - --id ada < user.json
+    ./db send session.create '{"title": "Trains"}'
+    ./db send user.create - --id ada < user.json
     """
     from src.cli import requester
 
@@ -73,9 +73,9 @@ def watch(context: typer.Context, pattern: Pattern = "#", *, as_json: AsJson = F
     """Print what happens, a line an event, until Ctrl-C.
 
     \b
-    uv run main.py watch
-    uv run main.py watch 'query.*'
-    uv run main.py watch '*.created' --json
+    ./db watch
+    ./db watch 'query.*'
+    ./db watch '*.created' --json
     """
     from src.cli import watcher
 

@@ -1,10 +1,8 @@
 """Prints events as they happen, for ``watch``."""
 
 import asyncio
-import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import pydantic_core
 import typer
@@ -18,7 +16,13 @@ from src.client import Client, Event
 
 def watch(to: Target, pattern: str, *, as_json: bool) -> None:
     """Print each event whose name fits the pattern, until SIGINT or SIGTERM."""
-    run(to, _until_told(_watch(to, pattern, _print_as_json if as_json else _print_short)))
+    run(to, _watched(to, pattern, _print_as_json if as_json else _print_short))
+
+
+async def _watched(to: Target, pattern: str, show: Callable[[Event], None]) -> None:
+    """To be told to end is how this ends."""
+    with suppress(asyncio.CancelledError):
+        await _watch(to, pattern, show)
 
 
 async def _watch(to: Target, pattern: str, show: Callable[[Event], None]) -> None:
@@ -33,14 +37,6 @@ async def _watch(to: Target, pattern: str, show: Callable[[Event], None]) -> Non
                     raise
                 except ConnectionError as error:
                     typer.echo(error, err=True)
-
-
-async def _until_told(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _print_as_json(event: Event) -> None:

@@ -2,14 +2,14 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 import structlog
 
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Send the records of every library and of ours to stderr, as logfmt or JSON."""
-    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.processors.LogfmtRenderer()
+    """Send the records of every library and of ours to stderr, JSON or text: logfmt, but on a terminal for people."""
     stamp: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -19,8 +19,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
         foreign_pre_chain=stamp,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            renderer,
+            *_rendered(form),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -31,6 +30,13 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     logging.getLogger("aiormq.connection").addFilter(_matters)
 
 
+def _rendered(form: Literal["text", "json"]) -> Sequence[structlog.typing.Processor]:
+    if form == "text" and sys.stderr.isatty():
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    render = structlog.processors.JSONRenderer() if form == "json" else structlog.processors.LogfmtRenderer()
+    return [structlog.processors.format_exc_info, render]
+
+
 def _matters(record: logging.LogRecord) -> bool:
-    """Not the broker's answer to the closing of a channel, where we end before it comes."""
-    return not str(record.msg).startswith("Got frame for closed channel")
+    """Not that the broker is away, which we say, nor its answer to the closing of a channel that we do not wait for."""
+    return not str(record.msg).startswith(("Got frame for closed channel", "error when creating transport"))
