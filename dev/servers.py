@@ -119,7 +119,9 @@ def _up() -> int:
     except search.NoServerError as error:
         search.say(str(error))
         return 1
-    found = {"DATABASE_URL": servers.postgres, "RABBITMQ_URL": servers.rabbitmq}
+    # Some take what follows a last slash for the name of a virtual host, even where nothing follows.
+    rabbitmq_ = replace(servers.rabbitmq, url=servers.rabbitmq.url.removesuffix("/"))
+    found = {"DATABASE_URL": servers.postgres, "RABBITMQ_URL": rabbitmq_}
     _leave({name: server.url for name, server in found.items() if not server.named})
     for name, server in found.items():
         sys.stdout.write(_line(name, server.url))

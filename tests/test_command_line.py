@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -120,6 +121,17 @@ async def test_a_service_that_was_never_started_is_one_line_and_exit_code_2(
     assert ended.lines == [f"no service named '{alone.service_name}' has been started on this broker"]
 
 
+async def test_to_call_a_service_that_does_not_run_is_one_line_at_once(settings: config.Settings) -> None:
+    async with harness.running(settings):
+        pass
+    ended = await run(settings, "call", "user.create", '{"username": "ada"}')
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.lines == [
+        f"the service '{settings.service_name}' is not running; `send` leaves a request for when it does"
+    ]
+    assert await harness.depth(settings, harness.names(settings).partition(0)) == 0
+
+
 async def test_a_broker_that_cannot_be_reached_is_one_line_and_exit_code_2(alone: config.Settings) -> None:
     ended = await run(elsewhere(alone, URL("amqp://guest:secret@127.0.0.1:1/")), "call", "user.count")
     assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
@@ -144,8 +156,9 @@ async def test_a_virtual_host_that_is_not_there_is_one_line_and_exit_code_2(
 async def test_no_answer_in_time_is_one_line_and_exit_code_1(alone: config.Settings) -> None:
     async with harness.channel(alone.rabbitmq_url.get_secret_value()) as channel:
         exchange = await channel.declare_exchange(harness.names(alone).requests, "topic")
-        queue = await channel.declare_queue(exclusive=True)
+        queue = await channel.declare_queue(harness.names(alone).reads, auto_delete=True)
         await queue.bind(exchange, "#")
+        await queue.consume(mock.AsyncMock())  # it takes what is asked, and says nothing
         ended = await run(alone, "call", "user.count", "--id", "the-key", "--timeout", "0.1")
         await exchange.delete()
     assert (ended.code, ended.out, len(ended.lines)) == (1, "", 1)

@@ -148,10 +148,8 @@ def _add_row(readme: Path, row: str) -> None:
 
 
 async def test_the_first_request_from_python_works(service: object, settings: config.Settings) -> None:
-    program = _code("import asyncio\n").replace(
-        "amqp://guest:guest@127.0.0.1/", settings.rabbitmq_url.get_secret_value()
-    )
-    program = program.replace(") as db:", f', service="{settings.service_name}") as db:')
+    named = f'Client(RABBITMQ_URL, "{settings.service_name}")'
+    program = _code("import asyncio\n").replace("Client(RABBITMQ_URL)", named)
     said = await asyncio.to_thread(_run, program, ROOT, settings)
     assert "'status': 'completed'" in said
 

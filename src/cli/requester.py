@@ -40,6 +40,8 @@ def _parse(body: str) -> dict[str, Any]:
 
 async def _call(to: Target, operation: str, body: dict[str, Any], options: Options) -> Reply:
     async with Client(to.rabbitmq_url, to.service) as db:
+        if not await db.serving():
+            end(f"the service {to.service!r} is not running; `send` leaves a request for when it does", NO_WAY)
         return await db.request(operation, body, **options)
 
 

@@ -82,6 +82,10 @@ class Client:
             await self._repeat_while_lost(lambda: self._publish(operation, message))
         return str(message.message_id)
 
+    async def serving(self) -> bool:
+        """Whether the service runs, and takes requests at this moment. Raises NoService where it was never started."""
+        return await self._repeat_while_lost(self._is_consumed)
+
     @asynccontextmanager
     async def events(self, pattern: str = "#") -> AsyncIterator[AsyncIterator[Event]]:
         """Every event from now on whose name fits the topic ``pattern``: ``session.*``, ``#``. Raises NoService.
@@ -94,6 +98,15 @@ class Client:
             yield await self._subscribe(channel, pattern)
         finally:
             await channel.close()
+
+    async def _is_consumed(self) -> bool:
+        channel = await self._open_channel()
+        try:
+            queue = await channel.declare_queue(self._names.reads, passive=True)  # which each process consumes
+        except exceptions.ChannelNotFoundEntity:
+            raise NoService(self._service) from None
+        await channel.close()
+        return bool(queue.declaration_result.consumer_count)
 
     async def _subscribe(self, channel: aio_pika.Channel, pattern: str) -> AsyncIterator[Event]:
         try:
