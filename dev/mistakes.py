@@ -168,6 +168,20 @@ MUTANTS = [
         ["tests/test_outlet.py::test_a_message_that_is_returned_is_refused_though_it_is_acked"],
     ),
     Mutant(
+        "a refused event is nobody's business",
+        "src/subscribers.py",
+        "            await self._publisher.publish(refused, FOREVER)\n",
+        "",
+        ["tests/faults/test_full_queue.py::test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked"],
+    ),
+    Mutant(
+        "an event that nobody hears any more is published again for ever",
+        "src/amqp/topology.py",
+        ", names.released):\n            await channel.queue_bind",
+        "):\n            await channel.queue_bind",
+        ["tests/faults/test_full_queue.py::test_events_whose_subscriber_is_gone_hold_up_no_other_subscribers"],
+    ),
+    Mutant(
         "aiormq hears of no tapped frame",
         "src/amqp/stream.py",
         "        if taken:\n            self._show_life()\n",

@@ -15,7 +15,7 @@ from src.amqp import connections
 from src.amqp.batches import Batch, Limits, Pause
 from src.amqp.connections import Refused
 from src.amqp.decoder import Decoder
-from src.amqp.publisher import Publisher, Tries
+from src.amqp.publisher import Publisher
 from src.amqp.topology import Topology
 from src.database import Database, describe, sqlstate
 from src.entity import Entity, Operation
@@ -55,7 +55,6 @@ class Service:
             self.replier,
             self.database,
             names,
-            event_tries=Tries(seconds=settings.publish_patience),
         )
         self._purging: asyncio.Task[None] | None = None
         self._subscribe(names)

@@ -34,6 +34,9 @@ class Tries:
 ONCE = Tries(seconds=0, losses=3)
 """A refused message is given up, and one whose connection was lost three times: it may be what kills it."""
 
+UNLESS_REFUSED = Tries(seconds=0)
+"""A refused message is given up, but never one whose connection was lost."""
+
 FOREVER = Tries(seconds=math.inf)
 
 

@@ -10,6 +10,7 @@ from src import wire
 from src.amqp.connections import Refused
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
+PARKED = 5  # seconds before an event that was refused is published again
 
 
 class Topology:
@@ -47,7 +48,7 @@ class Topology:
     async def _declare_exchanges(self, channel: Channel) -> None:
         names = self._names
         unrouted: FieldTable = {"alternate-exchange": names.unrouted}
-        for name in (names.dead, names.unrouted):
+        for name in (names.dead, names.unrouted, names.parked, names.released):
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await channel.exchange_declare(names.requests, exchange_type="topic", durable=True, arguments=unrouted)
@@ -68,7 +69,16 @@ class Topology:
             "x-overflow": "reject-publish",
         }
         reads: FieldTable = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
+        parked: FieldTable = {
+            "x-queue-type": "quorum",
+            "x-message-ttl": PARKED * 1000,
+            "x-dead-letter-exchange": names.released,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
         await channel.queue_declare(names.dead, durable=True, arguments={"x-queue-type": "quorum"})
+        await channel.queue_declare(names.parked, durable=True, arguments=parked)
+        await channel.queue_declare(names.released, durable=True, arguments={"x-max-length": 0})  # keeps nothing
         await channel.queue_declare(names.unrouted, durable=True)
         await channel.queue_declare(names.reads, durable=True, arguments=reads)
         for queue in names.partitions(self._partitions):
@@ -76,8 +86,9 @@ class Topology:
 
     async def _bind_queues(self, channel: Channel) -> None:
         names = self._names
-        await channel.queue_bind(names.dead, names.dead)
-        await channel.queue_bind(names.unrouted, names.unrouted)
+        for name in (names.dead, names.unrouted, names.parked, names.released):
+            await channel.queue_bind(name, name)
+        await channel.exchange_bind(names.events, names.released)
         if self._partitions > 1:
             for queue in names.partitions(self._partitions):
                 await channel.queue_bind(queue, names.writes, "1")  # its weight
