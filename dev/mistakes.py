@@ -182,6 +182,36 @@ MUTANTS = [
         ["tests/faults/test_full_queue.py::test_events_whose_subscriber_is_gone_hold_up_no_other_subscribers"],
     ),
     Mutant(
+        "nobody looks for what is missing",
+        "src/service.py",
+        "(purging, self._upkeep.watch())",
+        "(purging,)",
+        ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[requests]"],
+    ),
+    Mutant(
+        "what is published to a missing exchange is given up",
+        "src/amqp/publisher.py",
+        "            case Result.MISSING:\n                return True\n",
+        "            case Result.MISSING:\n                return False\n",
+        [
+            "tests/faults/test_deleted.py::test_what_is_published_to_an_exchange_that_is_missing_is_there_once_it_is_back"
+        ],
+    ),
+    Mutant(
+        "what comes back is not bound",
+        "src/amqp/upkeep.py",
+        "        self._restored.add(name)\n",
+        "",
+        ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[released]"],
+    ),
+    Mutant(
+        "a binding is taken away while the service runs",
+        "src/amqp/upkeep.py",
+        "if self._declared else await",
+        "if not self._declared else await",
+        ["tests/faults/test_deleted.py::test_while_it_runs_it_takes_no_binding_away"],
+    ),
+    Mutant(
         "aiormq hears of no tapped frame",
         "src/amqp/stream.py",
         "        if taken:\n            self._show_life()\n",

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from aiormq.exceptions import AMQPChannelError
+from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from src import pauses, wire
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
@@ -63,6 +63,8 @@ class _Effort:
                 return self._seconds > 0
             case Result.UNKNOWN:
                 return self._losses > 0
+            case Result.MISSING:
+                return True
             case _:
                 assert_never(result)
 
@@ -71,11 +73,12 @@ class Publisher:
     """Publishes over a connection of its own, for a broker short of memory stops reading from those that publish.
 
     Each exchange has its own channel: to publish to one that is missing closes the channel, and must not take others
-    with it.
+    with it. ``restore`` declares what is missing.
     """
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, restore: Callable[[], Awaitable[None]]) -> None:
         self._outbound = outbound
+        self._restore = restore
         self._outlets: dict[str, Outlet] = {}
         self._opening = asyncio.Lock()
 
@@ -97,6 +100,8 @@ class Publisher:
             pause = next(pausing)
             effort.spend(results, clock() - begun + pause)
             pending = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
+            if Result.MISSING in results:
+                await self._restore()
             if pending:
                 await asyncio.sleep(pause)
         return taken
@@ -141,7 +146,10 @@ class Publisher:
     async def _blame(self, closed: asyncio.Future[None], count: int) -> Result:
         """What became of messages that the broker did not answer for. Of several one has closed the channel: which?"""
         if closed.done():
-            refused = count == 1 and not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
+            reason = None if closed.cancelled() else closed.exception()
+            if isinstance(reason, ChannelNotFoundEntity):
+                return Result.MISSING
+            refused = count == 1 and isinstance(reason, AMQPChannelError)
         else:
             refused = await self._is_up()
         return Result.REFUSED if refused else Result.UNKNOWN
