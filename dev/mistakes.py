@@ -212,6 +212,13 @@ MUTANTS = [
         ["tests/faults/test_deleted.py::test_while_it_runs_it_takes_no_binding_away"],
     ),
     Mutant(
+        "a direct reply that ends its connection is tried again",
+        "src/amqp/publisher.py",
+        "Result.REFUSED if direct and result is Result.UNKNOWN else result",
+        "result",
+        ["tests/guarantees/test_forged.py::test_a_batch_of_forged_direct_replies_ends_its_connection_a_few_times_only"],
+    ),
+    Mutant(
         "aiormq hears of no tapped frame",
         "src/amqp/stream.py",
         "        if taken:\n            self._show_life()\n",

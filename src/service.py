@@ -45,7 +45,9 @@ class Service:
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
-        self.replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
+        self.replying = connections.Outbound(  # a forged address may end it
+            url, f"{settings.service_name} replies", connections.AT_ONCE
+        )
         self._upkeep = Upkeep(_topology(settings, names, operations.values()).declare, self.broker.open_channel)
         self.publisher = Publisher(self.outbound, self._upkeep.restore)
         self.replier = Publisher(self.replying, self._upkeep.restore)

@@ -109,15 +109,18 @@ class Publisher:
     async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[Result]:
         """Publish one after the other: the one that closes the channel, or kills the connection, takes none along.
 
-        Direct replies that are tried once are given up after some losses: an address that nobody has kills each time.
+        A direct reply with which the connection was lost is given up: an address that nobody has ends it each time.
+        After some losses all the others are.
         """
         results: list[Result] = []
+        losses = 0
         for message in messages:
             direct = not message.exchange and message.routing_key.startswith(wire.DIRECT_REPLY_TO)
-            if direct and results.count(Result.UNKNOWN) >= tries.losses:
-                results.append(Result.REFUSED)
-            else:
-                results += await self._attempt([message])
+            result = Result.REFUSED
+            if not direct or losses < tries.losses:
+                (result,) = await self._attempt([message])
+                losses += result is Result.UNKNOWN
+            results.append(Result.REFUSED if direct and result is Result.UNKNOWN else result)
         return results
 
     async def _attempt(self, messages: Sequence[Message]) -> list[Result]:
