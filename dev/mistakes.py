@@ -232,4 +232,13 @@ MUTANTS = [
         '.encode()[:255].decode(errors="surrogateescape")',
         ["tests/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
     ),
+    Mutant(
+        "what is not stored waits for no commit",
+        "src/work/inbox.py",
+        "    keys = sorted([*entries, *unserved])\n",
+        "    keys, unserved = sorted(entries), ()\n",
+        [
+            "tests/faults/test_commit.py::test_a_write_whose_commit_is_in_doubt_is_not_answered_otherwise_before_that_has_ended[too_late-committed]"
+        ],
+    ),
 ]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import keys, rows
-from src.base import Base, Record, columns
+from src.base import Base, Record
 from src.canonical import same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 
@@ -26,7 +26,7 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
     await _check_parents(session, row, values)
-    await _check_uniques(session, row, {name: getattr(row, name) for name in columns(model)})
+    await _check_uniques(session, row, row.__dict__)
     await loaded.add(row)
     return row
 

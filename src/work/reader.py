@@ -1,7 +1,8 @@
 """One batch of reads: what names rows shares statements, the rest runs side by side, each seeing one state."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,11 +25,9 @@ class Reader:
     async def apply(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
         """The outcome of each request. Raises Unavailable."""
         groups = _groups(requests)
-        results = await asyncio.gather(*map(self._read, groups), return_exceptions=True)
+        results = await _side_by_side([self._read(group) for group in groups])
         outcomes: dict[int, Outcome] = {}
         for group, result in zip(groups, results, strict=True):
-            if isinstance(result, BaseException):
-                raise result
             outcomes |= {id(request): outcome for request, outcome in zip(group, result, strict=True)}
         return [outcomes[id(request)] for request in requests]
 
@@ -62,6 +61,17 @@ class Reader:
         except Problem as problem:
             return Outcome.of(problem)
         return Outcome(State.SERVED, request.operation.key, body)
+
+
+async def _side_by_side[T](reads: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each returns, once all have ended. A single one needs no task for that."""
+    if len(reads) == 1:
+        return [await reads[0]]
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[T]", results)
 
 
 def _groups(requests: Sequence[Request[Operation]]) -> list[list[Request[Operation]]]:
