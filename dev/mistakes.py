@@ -212,6 +212,13 @@ MUTANTS = [
         ["tests/faults/test_deleted.py::test_while_it_runs_it_takes_no_binding_away"],
     ),
     Mutant(
+        "what is no text is escaped in deliveries alone",
+        "src/amqp/frames.py",
+        "    layout = _LAYOUTS.get(payload[:4])\n",
+        "    layout = _LAYOUTS[DELIVER] if payload[:4] == DELIVER else None\n",
+        ["tests/test_frames.py::test_whatever_a_frame_holds_what_aiormq_is_given_decodes"],
+    ),
+    Mutant(
         "a direct reply that ends its connection is tried again",
         "src/amqp/publisher.py",
         "Result.REFUSED if direct and result is Result.UNKNOWN else result",
