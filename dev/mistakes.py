@@ -219,6 +219,13 @@ MUTANTS = [
         ["tests/test_frames.py::test_whatever_a_frame_holds_what_aiormq_is_given_decodes"],
     ),
     Mutant(
+        "a header is cut by its characters",
+        "src/amqp/outgoing.py",
+        'text.encode(errors="replace")[:LONGEST_COPIED].decode(errors="ignore")',
+        "text[:LONGEST_COPIED]",
+        ["tests/test_outgoing.py::test_whatever_a_request_holds_what_tells_of_it_fits_the_smallest_frame"],
+    ),
+    Mutant(
         "a direct reply that ends its connection is tried again",
         "src/amqp/publisher.py",
         "Result.REFUSED if direct and result is Result.UNKNOWN else result",

@@ -31,7 +31,7 @@ from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
-LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
+LONGEST_COPIED = 1000  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
 UNANSWERED = "unanswered"
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
@@ -147,14 +147,14 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     properties = received.properties
     headers: dict[str, Any] = {
         wire.REASON: reason,
-        wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
+        wire.DETAIL: _shortened(_detail(reason, outcome)),
         wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
     if received.delivery.size > len(received.delivery.body):
         headers[wire.SIZE] = received.delivery.size
     key = received.headers.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
+    if isinstance(key, str) and key == _shortened(key):
         headers[wire.PARTITION_KEY] = key
     copied = Properties(
         content_type=properties.content_type,
@@ -167,6 +167,10 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         headers=headers,
     )
     return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
+
+
+def _shortened(text: str) -> str:
+    return text.encode(errors="replace")[:LONGEST_COPIED].decode(errors="ignore")
 
 
 def _detail(reason: str, outcome: Outcome) -> str:
