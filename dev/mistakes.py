@@ -190,4 +190,11 @@ MUTANTS = [
             "tests/faults/test_commit.py::test_a_write_whose_commit_is_in_doubt_is_not_answered_otherwise_before_that_has_ended[too_late-committed]"
         ],
     ),
+    Mutant(
+        "an unknown operation does not say which version answered",
+        "src/errors.py",
+        "        problem.version = version\n",
+        "",
+        ["tests/test_unknown.py::test_an_unknown_operation_is_named_with_the_nearest_ones_and_the_version"],
+    ),
 ]

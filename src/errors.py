@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 PREFIX = "urn:db:problem:"
+LONGEST_NAMED = 100  # characters of a name that a detail holds
 
 
 def place(error: BaseException) -> str:
@@ -47,6 +48,7 @@ class Problem(Exception):
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    version: str | None = None  # of the service that answered, where another one may answer otherwise
 
     def __init__(self, detail: str | None = None, errors: Sequence[dict[str, str]] = ()) -> None:
         self.detail = detail or inspect.cleandoc(self.__doc__ or "")
@@ -60,7 +62,7 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """The problem as RFC 9457 has it; ``errors`` hold a pointer and a message, never a value."""
-        return {
+        document = {
             "type": PREFIX + self.name(),
             "title": self.name().replace("-", " ").capitalize(),
             "status": self.status,
@@ -68,6 +70,7 @@ class Problem(Exception):
             "errors": list(self.errors),
             "retryable": self.retryable,
         }
+        return document | ({"version": self.version} if self.version else {})
 
 
 class Malformed(Problem):
@@ -104,7 +107,16 @@ class UnknownOperation(Problem):
     """This version of the service does not know the operation."""
 
     status = 404
-    retryable = True
+    retryable = True  # to another version; the same one answers the same
+
+    @classmethod
+    def named(cls, asked: str, nearest: Sequence[str], version: str) -> "UnknownOperation":
+        """This problem, with what was asked for, of which not all may be printable, and what may have been meant."""
+        name = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in asked[:LONGEST_NAMED])
+        meant = f" Nearest to it are {', '.join(nearest)}." if nearest else ""
+        problem = cls(f"Version {version} of the service does not know the operation {name!r}.{meant}")
+        problem.version = version
+        return problem
 
 
 class NotFound(Problem):

@@ -14,7 +14,7 @@ from typing import Any
 import jiter
 from pydantic import BaseModel, ValidationError
 
-from src import wire
+from src import __version__, nearest, wire
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.canonical import growth
 from src.errors import (
@@ -119,6 +119,9 @@ class Decoder[O: Decodable]:
     def refuse(self, delivery: Delivery, problem: Problem) -> Received[O]:
         """A delivery that is not to be served, whatever its body says."""
         operation = self._operations.get(delivery.routing_key)
+        if isinstance(problem, UnknownOperation):
+            asked = delivery.routing_key
+            problem = UnknownOperation.named(asked, nearest.operations(asked, self._operations), __version__)
         outcome = Outcome.of(problem, operation)
         if (delivery.properties.headers or {}).get(wire.DRY_RUN) or delivery.size > len(delivery.body):
             return Received(delivery, operation, Refused(outcome))
