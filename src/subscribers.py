@@ -119,7 +119,8 @@ class Subscribers:
             for letter in each.dead_letters(self._names, answered=heard, announced=told)
         ]
         for letter in letters:
-            log.warning("dead letter: %s", (letter.properties.headers or {})[wire.REASON])
+            reason = (letter.properties.headers or {})[wire.REASON]
+            log.warning("dead letter: %r %r: %s", letter.routing_key, letter.properties.message_id, reason)
         await self._publisher.publish(letters, FOREVER)
 
 

@@ -26,6 +26,9 @@ DETAIL = "detail"
 OPERATION = "operation"
 DIED_AT = "died-at"
 SIZE = "size"  # of the body in bytes, where the letter holds the first of them only
+SENDER = "sender"  # the request's user_id
+
+REPLAY = "replay"  # of a request and its letter: how often an operator has sent it again
 
 
 @dataclass(frozen=True, slots=True)

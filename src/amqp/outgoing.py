@@ -25,14 +25,16 @@ from typing import Any
 
 from src import wire
 from src.amqp.decoder import Received
-from src.amqp.frames import Properties
+from src.amqp.frames import UNDECODABLE, Properties
 from src.clock import now, timestamp
 from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
 LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
+MOST_REPLAYS = 2**31
 UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
+CHANGED = frozenset({UNPUBLISHED})  # the change of such a letter is committed: to send it again would change more
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
@@ -148,9 +150,7 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     }
     if received.delivery.size > len(received.delivery.body):
         headers[wire.SIZE] = received.delivery.size
-    key = received.headers.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
-        headers[wire.PARTITION_KEY] = key
+    headers |= _copied(received)
     copied = Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
@@ -162,6 +162,20 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         headers=headers,
     )
     return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
+
+
+def _copied(received: Received[Any]) -> dict[str, Any]:
+    """What a replay must say as well: without them it would be another request, a dry run a real one."""
+    given = received.headers
+    key, replay = given.get(wire.PARTITION_KEY), given.get(wire.REPLAY)
+    copied = {
+        wire.PARTITION_KEY: key if isinstance(key, str) and len(key) <= LONGEST_COPIED else None,
+        wire.REPLAY: replay if type(replay) is int and 0 < replay < MOST_REPLAYS else None,
+        wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,
+        UNDECODABLE: True if UNDECODABLE in given else None,
+        wire.SENDER: received.sender or None,
+    }
+    return {name: value for name, value in copied.items() if value is not None}
 
 
 def _detail(reason: str, outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ from src import wire
 from src.amqp.connections import Refused
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
+NEVER = 2**31 - 1  # deliveries; RabbitMQ 4 gives up after 20 where there is no limit, and 3 at once where it is -1
 
 
 class Topology:
@@ -40,8 +41,8 @@ class Topology:
             raise Refused(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
         except ChannelPreconditionFailed as error:
             raise Refused(
-                f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it, "
-                "or start with the settings that it was declared with."
+                f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty it (dead "
+                "letters: ./db dead) and delete it, or start with the settings that it was declared with."
             ) from error
 
     async def _declare_exchanges(self, channel: Channel) -> None:
@@ -68,7 +69,8 @@ class Topology:
             "x-overflow": "reject-publish",
         }
         reads: FieldTable = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
-        await channel.queue_declare(names.dead, durable=True, arguments={"x-queue-type": "quorum"})
+        dead: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": NEVER}  # each look at a letter delivers it
+        await channel.queue_declare(names.dead, durable=True, arguments=dead)
         await channel.queue_declare(names.unrouted, durable=True)
         await channel.queue_declare(names.reads, durable=True, arguments=reads)
         for queue in names.partitions(self._partitions):

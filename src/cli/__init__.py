@@ -6,7 +6,7 @@ row, does not wait for SQLAlchemy, Alembic and FastStream.
 
 import typer
 
-from src.cli import serve, talk
+from src.cli import dead, serve, talk
 from src.cli.demo import demo
 from src.cli.play import play
 
@@ -20,3 +20,4 @@ app = typer.Typer(
 )
 for command in (talk.call, talk.send, talk.watch, play, demo, serve.serve, serve.migrate):
     app.command()(command)
+app.add_typer(dead.app, name="dead")
