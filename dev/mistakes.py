@@ -232,4 +232,21 @@ MUTANTS = [
         "CHANGED = frozenset({UNANSWERED})",
         ["tests/test_dead.py::test_what_must_not_be_sent_again_is_not_and_that_is_said"],
     ),
+    Mutant(
+        "the reference is not written anew",
+        "src/models/query.py",
+        '    """Begin to answer; the query must be pending."""\n',
+        '    """Begin."""\n',
+        ["tests/test_reference.py::test_the_page_is_what_the_source_says"],
+    ),
+    Mutant(
+        "a command's illegal transition is not said",
+        "src/contract/reference.py",
+        "        yield errors.IllegalTransition\n",
+        "        pass\n",
+        [
+            "tests/test_reference.py::test_a_problem_that_a_request_has_is_said_of_its_operation",
+            "tests/test_reference.py::test_the_problems_of_an_operation_follow_from_what_it_asks_for",
+        ],
+    ),
 ]

@@ -179,8 +179,10 @@ class Entity:
         async def handler(session: AsyncSession, data: Any) -> Any:
             return await run(session, self.model, data)
 
+        handler.__doc__ = run.__doc__
         return Operation(self, name, handler, request, writes=emits is not None, emits=emits)
 
     async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
+        """Those that fit, a page at a time."""
         found, following = await operations.page(session, model, request)
         return {"items": [self._readable(row) for row in found], "next": following}

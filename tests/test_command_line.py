@@ -80,7 +80,7 @@ def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
     return config.load(_env_file=None, rabbitmq_url=str(url), service_name=settings.service_name)
 
 
-ASKING = ["call", "send", "watch", "play", "demo", "dead list", "dead show", "dead replay", "dead drop"]
+ASKING = ["call", "send", "watch", "operations", "play", "demo", "dead list", "dead show", "dead replay", "dead drop"]
 
 
 @pytest.mark.parametrize("command", ["", *ASKING, "dead", "serve", "migrate"])

@@ -18,7 +18,7 @@ import config
 from tests import harness
 
 HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg"}
-COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list"]
+COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations"]
 ROUNDS = 7
 HELP_COSTS = 1.6
 CALL_COSTS = 3.0
