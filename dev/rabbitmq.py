@@ -28,10 +28,16 @@ def scripts() -> Path | None:
     return Path(found).parent if found else None
 
 
+def end_port_mapper() -> None:
+    """End `epmd`, which the first node of a host starts; it refuses while any node lives, whosever it is."""
+    if epmd := shutil.which("epmd"):
+        subprocess.run([epmd, "-kill"], check=False, capture_output=True, timeout=_CTL_SECONDS)
+
+
 class RabbitServer(nodes.Node):
     """One RabbitMQ node with the user guest; `plugins` are enabled by name before it boots.
 
-    The port mapper `epmd` is shared by all nodes of a host: the first one starts it, none ends it.
+    The port mapper `epmd` is shared by all nodes of a host: the first one starts it, `end_port_mapper` ends it.
     """
 
     kind = "RabbitMQ"

@@ -57,6 +57,7 @@ def _stop_nodes() -> Iterator[str]:
         if node.running:
             node.stop()
             yield f"the private {node.kind}"
+    rabbitmq.end_port_mapper()
 
 
 def _stop_containers() -> Iterator[str]:

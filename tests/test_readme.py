@@ -4,9 +4,11 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -122,19 +124,61 @@ async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: Postgre
         await _succeeds(copy, command)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_first_request_works_to_the_letter(copy: Path) -> None:
+    section = README.partition("## The first request")[2].partition("From Python")[0]
+    up, migrate, serve, call, watch = re.findall(r"^\$ (.*)", section, re.MULTILINE)
+    try:
+        await _succeeds(copy, up)
+        await _succeeds(copy, migrate)
+        async with _running(copy, serve):
+            await harness.eventually(lambda: _called(copy, call), call)
+            async with _running(copy, watch) as watching:
+                heard = asyncio.create_task(watching.readuntil(b"session.created"))
+                await harness.eventually(lambda: _called(copy, call, heard), "what happens is watched")
+    finally:
+        await _succeeds(copy, "make down")
+    assert not (copy / ".servers/urls").exists()
+
+
+async def _called(tree: Path, call: str, heard: asyncio.Task[bytes] | None = None) -> bool:
+    """Whether the service answers, and what it does is heard where somebody listens."""
+    answered = (await asyncio.to_thread(_ended, tree, call)).returncode == 0
+    return answered and (heard is None or heard.done())
+
+
+@asynccontextmanager
+async def _running(tree: Path, command: str) -> AsyncIterator[asyncio.StreamReader]:
+    """What the command prints while it runs; it is ended as one is by Ctrl-C."""
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", f"exec {command}"), cwd=tree, env=_stranger(), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        yield process.stdout
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
 async def _succeeds(tree: Path, command: str) -> None:
     ended = await asyncio.to_thread(_ended, tree, command)
     assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
 
 
 def _ended(tree: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """The command, run in this tree by somebody who has named no server and is in no virtual environment."""
+    """The command, run in this tree."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tree, env=_stranger(), capture_output=True, text=True, check=False
+    )
+
+
+def _stranger() -> dict[str, str]:
+    """The environment of somebody who has named no server and is in no virtual environment."""
     foreign = {"DATABASE_URL", "RABBITMQ_URL", "AMQP_URL", "VIRTUAL_ENV", "MAKEFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
-    environment["DEV_SERVERS"] = "private"
-    return subprocess.run(
-        ["/bin/sh", "-c", command], cwd=tree, env=environment, capture_output=True, text=True, check=False
-    )
+    return environment | {"DEV_SERVERS": "private"}
 
 
 async def test_the_first_request_from_python_works(service: object, settings: config.Settings) -> None:
