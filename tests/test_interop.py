@@ -181,8 +181,8 @@ async def test_the_first_request_from_the_command_line_works(
     amqp_tools: object, settings: config.Settings, client: Client
 ) -> None:
     (line,) = re.findall(r"^\$ (amqp-publish .*)", (PROGRAMS.parent.parent / "README.md").read_text(), re.MULTILINE)
-    url = settings.rabbitmq_url.get_secret_value().removesuffix("/")
-    line = line.replace("amqp://guest:guest@127.0.0.1", url).replace("db.requests", harness.names(settings).requests)
+    url = settings.rabbitmq_url.get_secret_value()
+    line = line.replace("$RABBITMQ_URL", url).replace("db.requests", harness.names(settings).requests)
     async with client.events("session.created") as events:
         await _run(*shlex.split(line))
         assert (await anext(aiter(events))).body["title"] == "hello"

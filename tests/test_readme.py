@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 import config
 from dev.postgres import PostgresServer
@@ -116,7 +117,7 @@ async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: Postgre
     for command in (*commands, REFERENCE_TEST):
         await _succeeds(copy, command)
     async with (
-        harness.isolated(found_by_make.url, found_by_make.url, rabbitmq_url) as settings,
+        harness.isolated(found_by_make.url, _made(found_by_make), rabbitmq_url) as settings,
         Elsewhere(copy, settings) as service,
     ):
         await _assert_served(service, settings)
@@ -140,6 +141,11 @@ async def test_the_first_request_works_to_the_letter(copy: Path) -> None:
     finally:
         await _succeeds(copy, "make down")
     assert not (copy / ".servers/urls").exists()
+
+
+def _made(server: PostgresServer) -> str:
+    """The database of its own that `make` has there."""
+    return make_url(server.url).set(database="db").render_as_string(hide_password=False)
 
 
 async def _called(tree: Path, call: str, heard: asyncio.Task[bytes] | None = None) -> bool:
