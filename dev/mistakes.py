@@ -181,4 +181,42 @@ MUTANTS = [
         '.encode()[:255].decode(errors="surrogateescape")',
         ["tests/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
     ),
+    Mutant(
+        "a refusal after a change is not taken back",
+        "src/work/unit_of_work.py",
+        "            if batch.refused() or not batch.rows.take_back():\n",
+        "            if batch.refused() or batch.rows.doubtful or changes.any:\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "what is taken back stays in the rows",
+        "src/rows.py",
+        "                setattr(row, name, value)\n",
+        "                pass\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "a row made by a refused request is written",
+        "src/rows.py",
+        "            self.writes.drop(row)\n            self._free_uniques(row)\n",
+        "            self._free_uniques(row)\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "rows beside the answer are not measured",
+        "src/work/sizes.py",
+        "        for row in changes.beside(result):\n",
+        "        for row in ():\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "a row that is too large cannot shrink",
+        "src/work/sizes.py",
+        "        if len(body) > self._largest and changes.grew(row):\n",
+        "        if len(body) > self._largest:\n",
+        [
+            "tests/test_sizes.py::test_a_row_that_is_too_large_already_can_shrink",
+            "tests/test_sizes.py::test_a_row_that_is_too_large_can_be_deleted",
+        ],
+    ),
 ]

@@ -7,7 +7,7 @@
     │   ├── Malformed                400  decided from the bytes alone, never stored
     │   ├── UnsupportedEncoding      400  decided from the bytes alone, never stored
     │   ├── Invalid                  422  from the bytes, never stored; or a value that the database refuses
-    │   ├── TooLarge                 413  decided from the bytes alone, never stored
+    │   ├── TooLarge                 413  from the bytes, never stored; or a row that nobody could read
     │   ├── ResultTooLarge           413
     │   ├── UnknownOperation         404  retryable: a newer version may know it
     │   ├── NotFound                 404

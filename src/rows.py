@@ -7,7 +7,7 @@ Whatever is not in it is asked of the database, which differs from it only in wh
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -162,8 +162,8 @@ class Rows:
         self.changes = Changes()
         return self.changes
 
-    async def end(self) -> None:
-        """A request ends: count the version of what it changed, and write what has another unique value."""
+    async def count(self) -> None:
+        """A handler has returned: count the version of what it changed."""
         if self.doubtful:
             for row in self.changes.held(Record):
                 await self._refresh(row)
@@ -171,10 +171,40 @@ class Rows:
         for update in list(self.changes.updates()):
             update.row.version = update.before["version"] + 1
             update.row.updated_at = now()
+
+    async def end(self) -> None:
+        """A request ends, and what it changed stays: write what has another unique value."""
         await self._write_renamed()
         if self.doubtful:
             await self._session.flush()
             self.forget()
+
+    def take_back(self) -> bool:
+        """Undo what the request has changed. False where more than memory knows of it: then nothing is undone."""
+        try:
+            earlier, added = self._earlier(), self.changes.added
+        except LookupError:
+            return False
+        for row, values in earlier.items():
+            for name, value in values.items():
+                setattr(row, name, value)
+        for row in added:
+            self.writes.drop(row)
+            self._free_uniques(row)
+            self._by_id[type(row), row.id] = None
+        self.begin()
+        return True
+
+    def _earlier(self) -> dict[Record, dict[str, Any]]:
+        """What the rows of the request were before. Raises LookupError where the database has seen too much of it."""
+        earlier = self.changes.earlier()
+        renamed = any(
+            self._owned.get((type(row), row.id)) != _uniques(type(row), row.__dict__ | values)
+            for row, values in earlier.items()
+        )
+        if self.doubtful or renamed or not all(map(self.writes.holds, self.changes.added)):
+            raise LookupError
+        return earlier
 
     def doubt(self) -> None:
         """A statement of the handler's own may have changed anything: what is loaded counts until the request ends."""
@@ -215,7 +245,8 @@ class Rows:
 
     async def _write_renamed(self) -> None:
         """Write rows of which the request has changed a unique value: what frees one goes before what takes it."""
-        renamed = [row for row in self.changes.held(Record) if self._owned.get((type(row), row.id)) != _uniques(row)]
+        held = self.changes.held(Record)
+        renamed = [row for row in held if self._owned.get((type(row), row.id)) != _uniques(type(row), row.__dict__)]
         for row in renamed:
             self._free_uniques(row)
         for row in renamed:
@@ -252,7 +283,7 @@ class Rows:
         """The row is there, and has its unique values."""
         key = type(row), row.id
         self._by_id[key] = row
-        self._owned[key] = _uniques(row)
+        self._owned[key] = _uniques(type(row), row.__dict__)
         self._by_unique |= dict.fromkeys(self._owned[key], row.id)
 
     def _free_uniques(self, row: Record) -> None:
@@ -277,10 +308,9 @@ class Rows:
             self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
 
-def _uniques(row: Record) -> list[Unique]:
+def _uniques(model: type[Base], row: Mapping[str, Any]) -> list[Unique]:
     """The row's values in each unique constraint, but for those that are equal to nothing."""
-    model = type(row)
-    named = [(names, tuple(row.__dict__[name] for name in names)) for names in keys.uniques(model)]
+    named = [(names, tuple(row[name] for name in names)) for names in keys.uniques(model)]
     return [(model, names, values) for names, values in named if None not in values]
 
 

@@ -24,6 +24,7 @@ from src.operate import revision
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
+from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger("db")
@@ -38,9 +39,8 @@ class Service:
         self.settings = settings
         self.failure: BaseException | None = None
         names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
-        operations = {
-            operation.key: operation for entity in entities or models.entities() for operation in entity.operations()
-        }
+        entities = tuple(entities or models.entities())
+        operations = {operation.key: operation for entity in entities for operation in entity.operations()}
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
@@ -49,7 +49,7 @@ class Service:
         self._topology = _topology(settings, names, operations.values())
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
-            UnitOfWork(self.database, settings.max_answer),
+            UnitOfWork(self.database, Sizes(entities, settings.max_answer)),
             Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
             self.publisher,
             self.replier,
