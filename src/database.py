@@ -1,5 +1,6 @@
 """PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE, never by their text."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Self
 import pydantic_core
 import sqlalchemy as sa
 from sqlalchemy import event, exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
@@ -92,21 +94,22 @@ class Database:
             await session.commit()
 
     @asynccontextmanager
-    async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncSession]:
+    async def reading(self, *, once: bool = False, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
         """A session that sees one state of the database, and changes nothing. Raises as ``transaction`` does.
 
+        A request selects rows of ``limit`` bytes at the most.
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
         once_only = {"isolation_level": "AUTOCOMMIT"}
         one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._session(lock=False) as session:
+        async with self._session(lock=False, limit=limit) as session:
             await session.connection(execution_options=once_only if once else one_state)
             yield session
 
     @asynccontextmanager
-    async def _session(self, *, lock: bool) -> AsyncIterator[AsyncSession]:
+    async def _session(self, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
         session = self._sessions()
-        session.info["rows"] = rows.Rows(session, lock=lock)
+        session.info["rows"] = rows.Rows(session, lock=lock, limit=limit)
         try:
             yield session
         except BaseException as error:
@@ -120,6 +123,7 @@ class Database:
             raise ours from error
         finally:
             await session.close()
+            session.info.clear()  # or the rows, which know their session, would wait for the garbage collector
 
     async def probe(self) -> None:
         """Ask over a connection of its own whether the database serves. Raises Unavailable."""
@@ -209,7 +213,7 @@ def translate(error: BaseException) -> BaseException:
 
 def _translate_driver(error: exc.DBAPIError) -> BaseException:
     code = sqlstate(error)
-    if code in TRANSIENT:
+    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
         return Transient(describe(error))
     if error.connection_invalidated or code.startswith(UNAVAILABLE):
         return Unavailable(describe(error))

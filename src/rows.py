@@ -6,13 +6,14 @@ that are not there. So the rows that a batch names are loaded ahead into a dicti
 Whatever is not in it is asked of the database, which differs from it only in what is not yet flushed.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, inspect
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import cascades, keys
@@ -20,6 +21,7 @@ from src.base import Base, Record
 from src.changes import Changes
 from src.clock import now
 from src.loads import Loads
+from src.pieces import Pieces, Selection
 from src.writes import Writes
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
@@ -48,12 +50,16 @@ class Known:
 
 
 class Rows:
-    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served."""
+    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
 
-    def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
+    What one reads who does not ``lock`` has so many bytes together at the most as an answer may have: its ``limit``.
+    """
+
+    def __init__(self, session: AsyncSession, *, lock: bool = True, limit: float = math.inf) -> None:
         self._session = session
         self._lock = lock
         self._loads = Loads(session, lock=lock)
+        self._pieces = Pieces(session, self._loads, limit)
         self.writes = Writes()
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
@@ -83,13 +89,16 @@ class Rows:
             self.changes.get(row)
         return row
 
-    async def select[M: Record](self, statement: Select[M]) -> Sequence[M]:
-        """The rows that a statement finds once all changes are written, locked as if they were got by their ids."""
+    async def select[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
+        """The rows that are selected once all changes are written, locked as if they were got by their ids.
+
+        Raises ResultTooLarge in a read.
+        """
         if not self._lock:
-            return await self._loads.selected(statement)
+            return await self._pieces.selected(selection, values)
         await self._write_renamed()
         await self._session.flush()
-        found = await self._loads.selected(statement)
+        found = await self._loads.selected(selection.plain, values)
         for row in found:
             self._note(row)
             self.changes.get(row)
@@ -160,6 +169,7 @@ class Rows:
     def begin(self) -> Changes:
         """A request begins: nothing is changed yet."""
         self.changes = Changes()
+        self._pieces.begin()
         return self.changes
 
     async def count(self) -> None:
@@ -296,7 +306,7 @@ class Rows:
         ids = ids | {each for each in self._stale.pop(model, set()) if (model, each) not in self._by_id}
         if any(isinstance(row, model) and row.id in ids for row in self._session.dirty):
             await self._session.flush()
-        found = await self._loads.rows(model, ids)
+        found = await (self._loads.rows if self._lock else self._pieces.named)(model, ids)
         self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
         for row in found:
             self._note(row)

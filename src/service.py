@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -69,9 +70,13 @@ class Service:
 
     def _subscribe(self, names: wire.Names) -> None:
         settings, subscribers = self.settings, self._subscribers
-        body, size = settings.max_body, settings.batch_size
-        writes = Limits(prefetch=settings.prefetch, requests=size, body=body)
-        reads = Limits(prefetch=size, requests=size, body=body)  # what waits here cannot expire
+        reads = Limits(  # what waits here cannot expire
+            prefetch=settings.batch_size,
+            requests=settings.batch_size,
+            body=settings.max_body,
+            window=settings.prefetch_size,
+        )
+        writes = replace(reads, prefetch=settings.prefetch)
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:

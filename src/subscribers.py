@@ -63,11 +63,13 @@ class Subscribers:
     async def read(self, batch: Batch) -> None:
         """Requests that only read. While the database is away they go back to their queue, and expire there."""
         received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+        by_request = {id(each.request): each for each in received}
+        await self._publish([Settled(each, each.outcome) for each in received if each.outcome])
         try:
-            outcomes = await self._reader.apply(_requests(received))
+            async for answered in self._reader.apply(_requests(received)):
+                await self._publish([Settled(by_request[id(request)], outcome) for request, outcome in answered])
         except Unavailable as error:
             raise Pause(str(error)) from error
-        await self._publish(_settled(received, outcomes))
         await batch.ack()
 
     async def unrouted(self, batch: Batch) -> None:

@@ -53,27 +53,43 @@ class Batch:
 class Limits:
     """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes.
 
-    Of a body that is longer than ``body`` only so many bytes are kept.
+    Of a body that is longer than ``body`` only so many bytes are kept. The bodies that wait for their batch have
+    together about ``window`` bytes, or are one.
     """
 
     prefetch: int
     requests: int
     body: int
+    window: int
     size: int = 4 * 1024 * 1024
+
+    @property
+    def narrow(self) -> int:
+        """So many deliveries fit into ``window`` whatever they hold."""
+        return max(1, min(self.prefetch, self.window // self.body))
 
 
 type Handler = Callable[[Batch], Awaitable[None]]
 
 
 class Window:
-    """What one channel has delivered and no batch has taken yet."""
+    """What one channel has delivered and no batch has taken yet.
+
+    RabbitMQ counts messages, and not their bytes. So of a window whose bodies are too many bytes the last ones are not
+    kept; it ends with those that are, and the next is so ``narrow`` that all fit. A narrow one ends when as many have
+    come as would have fitted into a wide one.
+    """
 
     channel: Channel
 
-    def __init__(self, limits: Limits, stopping: asyncio.Event) -> None:
+    def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False) -> None:
         self.tap: Tap = Deliveries(self._arrive, limits.body)
+        self.narrow = narrow
         self._limits = limits
         self._stopping = stopping
+        self.outgrown = False  # it ends with what it has, and the next one is of the other width
+        self._size = 0  # of the bodies that wait
+        self._passed: list[int] = []  # the sizes of bodies that a wide one would have held together
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._expected = 1
@@ -84,7 +100,8 @@ class Window:
         self.channel = channel
         channel.closing.add_done_callback(self._close)
         channel.on_consumer_cancel_callbacks.add(self._close)
-        await channel.basic_qos(prefetch_count=self._limits.prefetch)
+        prefetch = self._limits.narrow if self.narrow else self._limits.prefetch
+        await channel.basic_qos(prefetch_count=prefetch)
         await channel.basic_consume(queue, _untapped)
 
     @property
@@ -98,21 +115,34 @@ class Window:
             log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
             self._close()
         self._expected += 1
+        if not self.outgrown:
+            self._keep(delivery)
+            self._wake.set()
+
+    def _keep(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
-        self._wake.set()
+        self._size += len(delivery.body)
+        if not self.narrow:
+            self.outgrown = self._size > self._limits.window
+            return
+        self._passed.append(len(delivery.body))
+        if len(self._passed) == self._limits.prefetch:
+            self.outgrown = sum(self._passed) <= self._limits.window
+            self._passed.clear()
 
     async def take(self) -> Batch | None:
-        """The next batch, as soon as there is anything; None when the channel has ended or the service stops."""
-        while not self._arrived and not self._ended:
+        """The next batch, as soon as there is anything; None when the window has ended or the service stops."""
+        while not (self._arrived or self._ended or self.outgrown):
             self._wake.clear()
             await self._wake.wait()
-        if self._ended:
+        if self._ended or not self._arrived:
             return None
         taken: list[Delivery] = []
         size = 0
         while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
             taken.append(self._arrived.popleft())
             size += len(taken[-1].body)
+        self._size -= size
         return Batch(taken, self._stopping, self.channel)
 
     def wake(self) -> None:
@@ -178,12 +208,13 @@ class BatchSubscriber(RabbitSubscriber):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pausing = pauses.growing()
+        pausing, narrow = pauses.growing(), False
         while not self._stopping.is_set():
             try:
-                window = await self._open()
+                window = await self._open(narrow=narrow)
                 pausing = pauses.growing()
                 await self._consume(window)
+                narrow = window.narrow != window.outgrown
             except (Pause, AMQPError, OSError) as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:
@@ -191,17 +222,16 @@ class BatchSubscriber(RabbitSubscriber):
                     raise
             await pauses.wait(self._stopping, next(pausing))
 
-    async def _open(self) -> Window:
+    async def _open(self, *, narrow: bool) -> Window:
         """A window on a channel of its own. Raises Pause where there is none to be had."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
-                return await self._begin()
+                return await self._begin(Window(self._limits, self._stopping, narrow=narrow))
         except LOST as error:
             raise Pause(repr(error)) from error
 
-    async def _begin(self) -> Window:
-        window = Window(self._limits, self._stopping)
+    async def _begin(self, window: Window) -> Window:
         channel = await self._open_channel(window.tap)
         try:
             await window.open(channel, self.queue.name)

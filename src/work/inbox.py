@@ -20,6 +20,10 @@ from src.clock import now
 from src.work.requests import Decodable, Event, Outcome, Request, State
 
 COMPRESS_FROM = 1024  # bytes
+FORMAT = 1
+"""Of a stored outcome. What is added comes last and leaves it; a version that changes it reads both for a while."""
+
+_STATES = {state.value for state in State}
 _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less than 16
 
 table = sa.Table(
@@ -122,21 +126,27 @@ def encode(outcome: Outcome) -> bytes:
         (event.name, event.subject, event.version, event.time, None if event.body == outcome.body else event.body)
         for event in outcome.events
     ]
-    packed: bytes = msgpack.packb((outcome.state.value, outcome.type, outcome.content_type, outcome.body, events))
+    packed: bytes = msgpack.packb(
+        (FORMAT, outcome.state.value, outcome.type, outcome.content_type, outcome.body, events)
+    )
     return zlib.compress(packed) if len(packed) >= COMPRESS_FROM else packed
 
 
 def decode(stored: bytes) -> Outcome:
-    """The outcome that ``encode`` was given, but for the error behind it."""
+    """The outcome that ``encode`` was given, but for the error behind it.
+
+    Another version may have stored it, of those that run side by side during a restart: what it has added at the end of
+    the outcome and of its events is no business of this one.
+    """
     packed = zlib.decompress(stored) if stored[0] == _ZLIB else stored
-    state, kind, content_type, body, events = msgpack.unpackb(packed)
+    _format, state, kind, content_type, body, events, *_ = msgpack.unpackb(packed)
     return Outcome(
-        state=State(state),
+        state=State(state) if state in _STATES else State.SERVED,
         type=kind,
         body=body,
         content_type=content_type,
         events=tuple(
             Event(name, subject, version, time, body if own is None else own)
-            for name, subject, version, time, own in events
+            for name, subject, version, time, own, *_ in events
         ),
     )
