@@ -219,4 +219,13 @@ MUTANTS = [
             "tests/test_sizes.py::test_a_row_that_is_too_large_can_be_deleted",
         ],
     ),
+    Mutant(
+        "what is not stored waits for no commit",
+        "src/work/inbox.py",
+        "    keys = sorted([*entries, *unserved])\n",
+        "    keys, unserved = sorted(entries), ()\n",
+        [
+            "tests/faults/test_commit.py::test_a_write_whose_commit_is_in_doubt_is_not_answered_otherwise_before_that_has_ended[too_late-committed]"
+        ],
+    ),
 ]

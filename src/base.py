@@ -63,9 +63,9 @@ class Base(DeclarativeBase):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
 
     def __init__(self, **values: Any) -> None:
-        self.__dict__.update(
-            (name, values.pop(name) if name in values else default()) for name, default in _defaults(type(self))
-        )
+        own = self.__dict__
+        for name, default in _defaults(type(self)):
+            own[name] = values.pop(name) if name in values else default()
         for name in _collections(type(self)):
             setattr(self, name, values.pop(name, []))
         for name, value in values.items():
@@ -144,7 +144,7 @@ class Schema(BaseModel):
 class Row(Schema):
     """What a Read schema begins with; it is read from the attributes of a row."""
 
-    model_config = ConfigDict(alias_generator=AliasGenerator(serialization_alias=_on_the_wire))
+    model_config = ConfigDict(alias_generator=AliasGenerator(serialization_alias=_on_the_wire), extra="ignore")
 
     id: UUID
     version: int

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import keys, rows
-from src.base import Base, Record, columns
+from src.base import Base, Record
 from src.canonical import same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 from src.pieces import Selection
@@ -28,7 +28,7 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
     await _check_parents(session, row, values)
-    await _check_uniques(session, row, {name: getattr(row, name) for name in columns(model)})
+    await _check_uniques(session, row, row.__dict__)
     await loaded.add(row)
     return row
 
@@ -141,9 +141,7 @@ async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[st
 
 
 @lru_cache(1024)
-def _listing[M: Record](
-    model: type[M], where: tuple[tuple[str, bool], ...], order: tuple[str, ...]
-) -> Selection[M]:
+def _listing[M: Record](model: type[M], where: tuple[tuple[str, bool], ...], order: tuple[str, ...]) -> Selection[M]:
     """Rows whose attributes in ``where`` equal a value, or are null; the values are parameters."""
     attributes = [(getattr(model, name), null) for name, null in where]
     equal = [

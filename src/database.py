@@ -58,6 +58,9 @@ def engine_url(dsn: str) -> tuple[URL, str | None]:
     return url.set(drivername="postgresql+asyncpg", query=query), name
 
 
+type _Sessions = async_sessionmaker[AsyncSession]
+
+
 class Database:
     """One engine. ``dsn`` is as libpq has it; an ``application_name`` in it is what the server's own views show.
 
@@ -80,7 +83,13 @@ class Database:
         self._engine = create_async_engine(url, **arguments, **options)
         event.listen(self._engine.sync_engine, "handle_error", _note_refusal)
         self._probe_engine = create_async_engine(url, **arguments, poolclass=NullPool)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
+        self._writing = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
+        self._reading = self._reader({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        self._reading_once = self._reader({"isolation_level": "AUTOCOMMIT"})
+
+    def _reader(self, options: dict[str, Any]) -> _Sessions:
+        """Sessions without a price for what they might have to write, over connections of the same pool."""
+        return async_sessionmaker(self._engine.execution_options(**options), expire_on_commit=False, autoflush=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -88,7 +97,7 @@ class Database:
 
         Raises Transient, Unavailable, or the Problem that a constraint's or a value's refusal means.
         """
-        async with self._session(lock=True) as session:
+        async with self._session(self._writing, lock=True) as session:
             yield session
             await session.flush()  # commit() does not know what ``rows`` has held back
             await session.commit()
@@ -100,15 +109,12 @@ class Database:
         A request selects rows of ``limit`` bytes at the most.
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
-        once_only = {"isolation_level": "AUTOCOMMIT"}
-        one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._session(lock=False, limit=limit) as session:
-            await session.connection(execution_options=once_only if once else one_state)
+        async with self._session(self._reading_once if once else self._reading, lock=False, limit=limit) as session:
             yield session
 
     @asynccontextmanager
-    async def _session(self, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
-        session = self._sessions()
+    async def _session(self, make: _Sessions, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
+        session = make()
         session.info["rows"] = rows.Rows(session, lock=lock, limit=limit)
         try:
             yield session

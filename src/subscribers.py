@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 
 from src import database, pauses, wire
 from src.amqp.batches import Batch, Pause
-from src.amqp.decoder import Decoder, Received
+from src.amqp.decoder import Decoder, Received, expired
+from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure
 from src.amqp.publisher import FOREVER, ONCE, Publisher, Tries
 from src.entity import Operation
 from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
 from src.work.reader import Reader
-from src.work.requests import Outcome, Request, State
-from src.work.unit_of_work import UnitOfWork
+from src.work.requests import Outcome, Refused, Request, State
+from src.work.unit_of_work import Asked, UnitOfWork
 
 log = logging.getLogger(__name__)
 
@@ -56,38 +57,41 @@ class Subscribers:
         """Requests that change something: exactly once, in order."""
         received = [self._writes.decode(delivery) for delivery in batch.deliveries]
         self.unkeyed += sum(each.unkeyed for each in received)
-        outcomes = await self._apply(batch, _requests(received))
-        await self._publish(_settled(received, outcomes))
+        outcomes = await self._apply(batch, [each.request for each in received])
+        await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
 
     async def read(self, batch: Batch) -> None:
         """Requests that only read. While the database is away they go back to their queue, and expire there."""
         received = [self._reads.decode(delivery) for delivery in batch.deliveries]
-        by_request = {id(each.request): each for each in received}
-        await self._publish([Settled(each, each.outcome) for each in received if each.outcome])
+        asking = {id(each.request): each for each in received}
+        settled = _settled(received)
         try:
             async for answered in self._reader.apply(_requests(received)):
-                await self._publish([Settled(by_request[id(request)], outcome) for request, outcome in answered])
+                await self._publish(settled + [Settled(asking[id(one)], outcome) for one, outcome in answered])
+                settled = []
         except Unavailable as error:
             raise Pause(str(error)) from error
         await batch.ack()
 
     async def unrouted(self, batch: Batch) -> None:
         """Requests that nobody is bound for, and reads that waited too long."""
-        received = [self._decoder.decode(delivery) for delivery in batch.deliveries]
-        late = Outcome.of(DeadlineExceeded("The service could not read in time."))
-        unbound = Outcome.of(UnknownOperation())
-        await self._publish([Settled(each, each.outcome or (late if each.expired else unbound)) for each in received])
+        await self._publish(_settled([self._unserved(delivery) for delivery in batch.deliveries]))
         await batch.ack()
 
-    async def _apply(self, batch: Batch, requests: Sequence[Request[Operation]]) -> list[Outcome]:
+    def _unserved(self, delivery: Delivery) -> Received[Operation]:
+        late = expired(delivery) and self._decoder.knows(delivery)
+        problem = DeadlineExceeded("The service could not read in time.") if late else UnknownOperation()
+        return self._decoder.refuse(delivery, problem)
+
+    async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
         pausing, until = pauses.growing(), asyncio.get_running_loop().time() + LONGEST_OUTAGE
         while True:
             try:
-                return await self._unit_of_work.apply(requests)
+                return await self._unit_of_work.apply(asked)
             except Unavailable as error:
-                log.warning("waiting for the database with %d requests: %s", len(requests), error)
+                log.warning("waiting for the database with %d requests: %s", len(asked), error)
             await self._outlast(batch, pausing, until)
 
     async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
@@ -129,10 +133,9 @@ async def _publish(publisher: Publisher, messages: Sequence[Sequence[Message]], 
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:
-    return [each.request for each in received if each.request]
+    return [each.request for each in received if isinstance(each.request, Request)]
 
 
-def _settled(received: Sequence[Received[Operation]], outcomes: Sequence[Outcome]) -> list[Settled]:
-    """Each delivery with its outcome: that of the decoding, or the next of those that were applied."""
-    applied = iter(outcomes)
-    return [Settled(each, each.outcome or next(applied)) for each in received]
+def _settled(received: Sequence[Received[Operation]]) -> list[Settled]:
+    """Those that are not to be served, with their refusals."""
+    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, Refused)]

@@ -112,7 +112,7 @@ def test_wrong_settings_end_a_command_without_a_traceback() -> None:
 def test_an_env_file_that_is_not_utf8_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(".env").write_bytes(b"LOG_LEVEL=INFO # caf\xe9")
-    with pytest.raises(config.WrongSettings, match="^.env is not UTF-8$"):
+    with pytest.raises(config.WrongSettings, match=r"^\.env is not UTF-8$"):
         config.load()
 
 

@@ -4,7 +4,6 @@ Nothing here trusts a message. Whatever is wrong with one is the problem that it
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import jiter
 from pydantic import BaseModel, ValidationError
 
 from src import wire
+from src.amqp import values
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.canonical import growth
 from src.errors import (
@@ -27,9 +27,8 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.work.requests import Decodable, Outcome, Request, inbox_key
+from src.work.requests import Decodable, Outcome, Refused, Request, inbox_key
 
-DEEPEST = 100  # levels of a body
 MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
@@ -38,17 +37,13 @@ _EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and 
 _NUL = b"\\u0000"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received[O: Decodable]:
-    """A delivery: who asked for what, and how to reach them.
-
-    Either the ``request`` that it holds, or the ``outcome`` that tells its sender why it holds none.
-    """
+    """A delivery: who asked for what, and how to reach them."""
 
     delivery: Delivery
     operation: O | None
-    request: Request[O] | None = None
-    outcome: Outcome | None = None
+    request: Request[O] | Refused
 
     @property
     def properties(self) -> Properties:
@@ -83,13 +78,7 @@ class Received[O: Decodable]:
     @property
     def unkeyed(self) -> bool:
         """It is applied at least once, for nothing says which other is the same."""
-        return self.request is not None and self.request.key is None and not self.request.dry_run
-
-    @property
-    def expired(self) -> bool:
-        """It is here because it waited too long where it was."""
-        deaths = self.headers.get("x-death")
-        return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
+        return isinstance(self.request, Request) and self.request.key is None and not self.request.dry_run
 
     @property
     def traceparent(self) -> str | None:
@@ -110,18 +99,29 @@ class Decoder[O: Decodable]:
         operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
         return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
 
+    def knows(self, delivery: Delivery) -> bool:
+        """Whether it asks for one of the operations."""
+        return delivery.routing_key in self._operations
+
     def decode(self, delivery: Delivery) -> Received[O]:
-        """The request that a delivery holds, or the outcome that tells its sender why it holds none."""
+        """The request that a delivery holds, or the refusal that tells its sender why it holds none."""
         operation = self._operations.get(delivery.routing_key)
         if operation is None:
-            return Received(delivery, None, outcome=Outcome.of(UnknownOperation()))
+            return self.refuse(delivery, UnknownOperation())
         try:
-            request = self._request(operation, delivery)
-            return Received(delivery, operation, request)
+            return Received(delivery, operation, self._request(operation, delivery))
         except Problem as problem:
-            return Received(delivery, operation, outcome=Outcome.of(problem, operation))
+            return self.refuse(delivery, problem)
         except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
-            return Received(delivery, operation, outcome=Outcome.of(Internal.because(bug), operation))
+            return self.refuse(delivery, Internal.because(bug))
+
+    def refuse(self, delivery: Delivery, problem: Problem) -> Received[O]:
+        """A delivery that is not to be served, whatever its body says."""
+        operation = self._operations.get(delivery.routing_key)
+        outcome = Outcome.of(problem, operation)
+        if (delivery.properties.headers or {}).get(wire.DRY_RUN) or delivery.size > len(delivery.body):
+            return Received(delivery, operation, Refused(outcome))
+        return Received(delivery, operation, Refused(outcome, _key(delivery.properties), _fingerprint(delivery)))
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
         properties, body = delivery.properties, delivery.body
@@ -134,8 +134,8 @@ class Decoder[O: Decodable]:
         return Request(
             operation,
             data,
-            key=inbox_key(properties.user_id or "", str(properties.message_id)) if keyed else None,
-            fingerprint=_fingerprint(operation, properties, body) if keyed else b"",
+            key=_key(properties) if keyed else None,
+            fingerprint=_fingerprint(delivery) if keyed else b"",
             deadline=_deadline(headers),
             dry_run=dry_run,
         )
@@ -154,8 +154,20 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def _fingerprint(operation: Decodable, properties: Properties, body: bytes) -> bytes:
-    return hashlib.sha256(f"{operation.key}\0{properties.content_type or ''}\0".encode() + body).digest()
+def expired(delivery: Delivery) -> bool:
+    """It is here because it waited too long where it was."""
+    deaths = (delivery.properties.headers or {}).get("x-death")
+    return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
+
+
+def _key(properties: Properties) -> bytes | None:
+    """None where there is no ``message_id``."""
+    return inbox_key(properties.user_id or "", properties.message_id) if properties.message_id else None
+
+
+def _fingerprint(delivery: Delivery) -> bytes:
+    head = f"{delivery.routing_key}\0{delivery.properties.content_type or ''}\0"
+    return hashlib.sha256(head.encode() + delivery.body).digest()
 
 
 def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
@@ -169,8 +181,8 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
     exponents = _EXPONENT.search(body) is not None
     if exponents and (size := len(body) + growth(value)) > max_body:
         raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    if exponents or _NUL in body or body.count(b"[") + body.count(b"{") > DEEPEST:
-        _check_values(value, "")
+    if exponents or _NUL in body or body.count(b"[") + body.count(b"{") > values.DEEPEST:
+        values.check(value)
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
@@ -188,27 +200,6 @@ def _pointed(entry: Any) -> dict[str, str]:
     """RFC 6901 where, and what pydantic says of it; a key that the schema does not know is cut to a sane length."""
     steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in entry["loc"])
     return {"pointer": "".join(f"/{step}" for step in steps), "message": entry["msg"]}
-
-
-def _check_values(value: object, pointer: str, depth: int = 0) -> None:
-    """Raise Invalid for what JSON can say and a database cannot keep, or a reader of the answer not parse."""
-    if depth > DEEPEST:
-        raise Invalid(errors=[{"pointer": pointer, "message": f"The value is nested deeper than {DEEPEST}"}])
-    match value:
-        case dict():
-            for key, item in value.items():
-                _check_values(key, pointer, depth)
-                _check_values(item, f"{pointer}/{key[:100]}", depth + 1)
-        case list():
-            for index, item in enumerate(value):
-                _check_values(item, f"{pointer}/{index}", depth + 1)
-        case str() if "\0" in value:
-            message = "A NUL character cannot be stored"
-            raise Invalid(errors=[{"pointer": pointer.replace("\0", ""), "message": message}])
-        case float() if math.isinf(value):
-            raise Invalid(errors=[{"pointer": pointer, "message": "The number is too large"}])
-        case _:
-            pass
 
 
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:

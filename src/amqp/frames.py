@@ -37,6 +37,7 @@ END: bytes = constants.FRAME_END_CHAR
 _NAMES = Basic.Properties.__slots__  # in the order in which they are written
 _FLAGS = Basic.Properties.flags
 _KINDS = {name: Basic.Properties.amqp_type(name) for name in _NAMES}
+_WRITTEN = tuple((name, kind, _FLAGS[name]) for name, kind in _KINDS.items())
 _HARD = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
 _PLAIN = sum(flag for name, flag in _FLAGS.items() if name not in _HARD)
 _LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up to the last string, None a short string
@@ -194,15 +195,20 @@ def content(channel: int, given: Properties, body: bytes, limit: int) -> list[by
 def _encoded(given: Properties) -> tuple[int, bytes]:
     flags = 0
     pieces: list[bytes] = []
-    for name, kind in _KINDS.items():
+    for name, kind, flag in _WRITTEN:
         value = getattr(given, name)
         if value is None or value == "":
             continue
-        flags |= _FLAGS[name]
-        if kind == "shortstr":
-            pieces.append(_short(value))
-        else:
-            pieces.append(_table(value) if kind == "table" else encode.by_type(value, kind))
+        flags |= flag
+        match kind:
+            case "shortstr":
+                pieces.append(_short(value))
+            case "table":
+                pieces.append(_table(value))
+            case "octet":
+                pieces.append(value.to_bytes())
+            case _:
+                pieces.append(encode.by_type(value, kind))
     return flags, b"".join(pieces)
 
 
@@ -217,6 +223,11 @@ def _key(name: str) -> bytes:
     return encode.short_string(name)
 
 
+@lru_cache(1024)
+def _integer(value: int) -> bytes:
+    return encode.encode_table_value(value)
+
+
 def _table(values: Mapping[str, Any]) -> bytes:
     """A field table, its keys sorted. What is no text is pamqp's to write."""
     pieces: list[bytes] = []
@@ -225,7 +236,7 @@ def _table(values: Mapping[str, Any]) -> bytes:
             data = value.encode()
             pieces += (_key(name), b"S", _SIZE.pack(len(data)), data)
         else:
-            pieces += (_key(name), encode.encode_table_value(value))
+            pieces += (_key(name), _integer(value) if type(value) is int else encode.encode_table_value(value))
     written = b"".join(pieces)
     return _SIZE.pack(len(written)) + written
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
 from src.clock import now
-from src.work.requests import Decodable, Event, Outcome, Request, State
+from src.work.requests import Event, Outcome, Refused, Request, State
 
 COMPRESS_FROM = 1024  # bytes
 FORMAT = 1
@@ -40,7 +40,7 @@ class ServedElsewhere(Exception):
     """Another consumer has served one of these requests in the meantime; nothing of this batch may stay."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One served request. Its outcome answers a request of the same ``fingerprint``, and no other."""
 
@@ -55,13 +55,18 @@ class Memory:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Decodable]) -> Entry | None:
+    def recall(self, request: Request[Any] | Refused) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
         return self._found.get(request.key) or self.served.get(request.key)
 
-    def note(self, request: Request[Decodable], outcome: Outcome) -> None:
+    def refuse(self, refused: Refused) -> Outcome:
+        """The stored outcome of the same request, else its refusal."""
+        entry = self.recall(refused)
+        return entry.outcome if entry and entry.fingerprint == refused.fingerprint else refused.outcome
+
+    def note(self, request: Request[Any], outcome: Outcome) -> None:
         """Of each key the first final outcome counts."""
         if request.key and outcome.final and request.key not in self._found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))
@@ -79,20 +84,27 @@ async def look_up(session: AsyncSession, keys: Collection[bytes]) -> dict[bytes,
     return {key: Entry(fingerprint, decode(outcome)) for key, fingerprint, outcome in found}
 
 
-async def record(session: AsyncSession, entries: Mapping[bytes, Entry]) -> None:
-    """Write what was served, sorted by key (else two consumers deadlock). Raises ServedElsewhere."""
-    if not entries:
+async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved: Collection[bytes] = ()) -> None:
+    """Write what was served, sorted by key (else two consumers deadlock). Raises ServedElsewhere.
+
+    Keys whose outcome is not to be stored are written too, and deleted again: whoever may still be committing one of
+    them is waited for.
+    """
+    keys = sorted([*entries, *unserved])
+    if not keys:
         return
-    keys = sorted(entries)
+    connection = await session.connection()
     arrays = {
         "keys": keys,
-        "fingerprints": [entries[key].fingerprint for key in keys],
-        "outcomes": [encode(entries[key].outcome) for key in keys],
+        "fingerprints": [entries[key].fingerprint if key in entries else b"" for key in keys],
+        "outcomes": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
         "moment": now(),
     }
-    written = await (await session.connection()).execute(_RECORD, arrays)
+    written = await connection.execute(_RECORD, arrays)
     if written.rowcount < len(keys):
         raise ServedElsewhere
+    if unserved:
+        await connection.execute(_DELETE, {"keys": list(unserved)})
 
 
 def _bytes(name: str) -> sa.BindParameter[Any]:
@@ -100,6 +112,7 @@ def _bytes(name: str) -> sa.BindParameter[Any]:
 
 
 _LOOK_UP = sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(table.c.key == sa.any_(_bytes("keys")))
+_DELETE = sa.delete(table).where(table.c.key == sa.any_(_bytes("keys")))
 _SERVED = sa.func.unnest(_bytes("keys"), _bytes("fingerprints"), _bytes("outcomes")).table_valued(
     "key", "fingerprint", "outcome"
 )
@@ -139,7 +152,10 @@ def decode(stored: bytes) -> Outcome:
     the outcome and of its events is no business of this one.
     """
     packed = zlib.decompress(stored) if stored[0] == _ZLIB else stored
-    _format, state, kind, content_type, body, events, *_ = msgpack.unpackb(packed)
+    values = msgpack.unpackb(packed)
+    if isinstance(values[1], str):  # the first ones have no number of their format
+        values = (0, *values)
+    _format, state, kind, content_type, body, events, *_ = values
     return Outcome(
         state=State(state) if state in _STATES else State.SERVED,
         type=kind,

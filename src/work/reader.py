@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,7 +34,7 @@ class Reader:
         groups, answered = deque(_groups(requests)), list[Answered]()
         while groups:
             part = [groups.popleft() for _ in range(min(len(groups), PART))]
-            for group, outcomes in zip(part, await self._side_by_side(part), strict=True):
+            for group, outcomes in zip(part, await _side_by_side([self._read(each) for each in part]), strict=True):
                 if outcomes is None:
                     groups += (group[: len(group) // 2], group[len(group) // 2 :])
                 else:
@@ -43,14 +43,6 @@ class Reader:
                 yield answered
                 answered = []
         yield answered
-
-    async def _side_by_side(self, groups: Sequence[Requests]) -> list[list[Outcome] | None]:
-        """What ``_read`` makes of each. All of them have ended before an error is raised."""
-        results = await asyncio.gather(*map(self._read, groups), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return cast("list[list[Outcome] | None]", results)
 
     async def _read(self, requests: Requests) -> list[Outcome] | None:
         """The outcomes; None where several cannot be read together: then each half is read by itself."""
@@ -91,6 +83,17 @@ class Reader:
         except Problem as problem:
             return Outcome.of(problem)
         return Outcome(State.SERVED, request.operation.key, body)
+
+
+async def _side_by_side[T](reads: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each returns, once all have ended. A single one needs no task for that."""
+    if len(reads) == 1:
+        return [await reads[0]]
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[T]", results)
 
 
 def _groups(requests: Requests) -> list[list[Request[Operation]]]:

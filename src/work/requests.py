@@ -1,4 +1,8 @@
-"""What goes in and what comes out, without a word of AMQP or SQL."""
+"""What goes in and what comes out, without a word of AMQP or SQL.
+
+Nothing here is changed once it is made. It is not frozen all the same: one of each is made for every message, and a
+frozen one costs three times as much to make.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -28,7 +32,7 @@ class Decodable(Protocol):
     def request(self) -> type[BaseModel]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request[O: Decodable]:
     """A request that fits its operation's schema.
 
@@ -43,12 +47,24 @@ class Request[O: Decodable]:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that is not to be served. ``outcome`` is its answer, unless it was served before under its ``key``.
+
+    It may have been: by another version, with other settings, or before it was too late.
+    """
+
+    outcome: "Outcome"
+    key: bytes | None = None
+    fingerprint: bytes = b""
+
+
 def inbox_key(sender: str, message_id: str) -> bytes:
     """Of one length, without a collation, without a character that a database refuses."""
     return hashlib.sha256(f"{sender}\0{message_id}".encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """Something that happened to one row. ``body`` is the row after it, as the Read schema has it."""
 
@@ -67,7 +83,7 @@ class State(Enum):
     FAILED = 3  # the service's fault
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """The answer to a request, as bytes, and its events. A ``final`` one is never decided again."""
 

@@ -22,7 +22,7 @@ from src.database import Database, Refusals, describe, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.work import inbox
-from src.work.requests import Event, Outcome, Request, State
+from src.work.requests import Event, Outcome, Refused, Request, State
 from src.work.sizes import Sizes
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the 
 JITTER = 0.05  # seconds, times the attempt
 
 type Requests = Sequence[Request[Operation]]
+type Asked = Sequence[Request[Operation] | Refused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +78,36 @@ class UnitOfWork:
         self._sizes = sizes
         self.second_ways = 0  # batches that could not be written together
 
-    async def apply(self, requests: Requests) -> list[Outcome]:
+    async def apply(self, asked: Asked) -> list[Outcome]:
         """The outcome of each request, committed. Raises Unavailable, with nothing done or all of it."""
         try:
-            return await self._persist(requests, self._at_once)
+            return await self._persist(asked, self._at_once)
         except Unavailable:
             raise
         except Exception as error:  # whoever raised it: halving finds out
             self.second_ways += 1
-            log.warning("%d requests could not be written together: %s", len(requests), place(error))
-            return await self._persist(requests, self._in_halves)
+            log.warning("%d requests could not be written together: %s", len(asked), place(error))
+            return await self._persist(asked, self._in_halves)
 
-    async def _persist(self, requests: Requests, way: _Way) -> list[Outcome]:
+    async def _persist(self, asked: Asked, way: _Way) -> list[Outcome]:
         for attempt in range(ATTEMPTS):
             try:
-                return await self._transact(requests, way)
+                return await self._transact(asked, way)
             except (Transient, inbox.ServedElsewhere):
                 await asyncio.sleep(random.uniform(0, JITTER * attempt))
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
-    async def _transact(self, requests: Requests, way: _Way) -> list[Outcome]:
+    async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
+        keys = {request.key for request in asked if request.key}
         async with self._database.transaction() as session:
             with _nobodys_fault():
-                found = await inbox.look_up(session, {request.key for request in requests if request.key})
-            batch = _Batch(session, rows.of(session), inbox.Memory(found), await Refusals.of(session))
-            outcomes = await way(batch, requests)
+                found = await inbox.look_up(session, keys)
+            memory = inbox.Memory(found)
+            batch = _Batch(session, rows.of(session), memory, await Refusals.of(session))
+            outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
             with _nobodys_fault():
-                await inbox.record(session, batch.memory.served)
-        return outcomes
+                await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
+        return [memory.refuse(each) if isinstance(each, Refused) else next(outcomes) for each in asked]
 
     async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """The first way: all together, and one flush."""

@@ -1,6 +1,5 @@
 """What a process holds in memory is bounded by its settings, not by what strangers send and ask for."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from aio_pika import DeliveryMode, Message
 import config
 from tests import harness, requester
 from tests.harness import Process
-from tests.requester import Requester
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

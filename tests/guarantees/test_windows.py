@@ -27,7 +27,9 @@ async def test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none
             for number in range(200):
                 user = {"username": f"{number:03}", "name": LARGE}
                 answers.append(await db.publish("user.create", user, f"m-{number}"))
-            await harness.eventually(lambda: delivered(subscriber, chosen.prefetch), "the broker delivers a whole window")
+            await harness.eventually(
+                lambda: delivered(subscriber, chosen.prefetch), "the broker delivers a whole window"
+            )
             assert subscriber.waiting == 11  # of 60 KiB; the one that passes the bound is the last
         finished = await requester.finished(answers)
         assert [answer.problem for answer in finished] == [None] * 201
