@@ -228,4 +228,43 @@ MUTANTS = [
             "tests/faults/test_commit.py::test_a_write_whose_commit_is_in_doubt_is_not_answered_otherwise_before_that_has_ended[too_late-committed]"
         ],
     ),
+    Mutant(
+        "a window keeps whatever comes",
+        "src/amqp/batches.py",
+        "            self.outgrown = self._size > self._limits.window\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a narrow window stays narrow",
+        "src/amqp/batches.py",
+        "            self.outgrown = sum(self._passed) <= self._limits.window\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a statement of an altered table is nobody's fault",
+        "src/database.py",
+        "    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):\n",
+        "    if code in TRANSIENT:\n",
+        ["tests/guarantees/test_altered.py::test_what_meets_an_altered_table_is_served"],
+    ),
+    Mutant(
+        "what a later version adds to an outcome is an error",
+        "src/work/inbox.py",
+        "            for name, subject, version, time, own, *_ in events\n",
+        "            for name, subject, version, time, own in events\n",
+        ["tests/guarantees/test_once.py::test_what_another_version_has_served_is_answered_and_told_the_same"],
+    ),
+    Mutant(
+        "rows are listed however large they are",
+        "src/pieces.py",
+        "        return cls(model, statement, sized, statement.where(total <= PIECE))\n",
+        "        return cls(model, statement, sized, statement)\n",
+        ["tests/test_pieces.py::test_a_list_of_large_rows_reads_no_more_than_an_answer_and_a_piece"],
+    ),
 ]

@@ -14,8 +14,8 @@ from src.models import session
 
 MEBIBYTE = 1024 * 1024
 CREATE = next(operation for operation in session.entity.operations() if operation.name == "create")
-TIMES = 12
-"""As long as ``json.loads`` takes; four times are seen, and a walk that makes a text for each value takes forty."""
+TIMES = 11
+"""As long as ``json.loads`` takes; seven are the most that is seen."""
 
 
 def full(value: str, last: str = "") -> bytes:

@@ -181,7 +181,8 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
     exponents = _EXPONENT.search(body) is not None
     if exponents and (size := len(body) + growth(value)) > max_body:
         raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    if exponents or _NUL in body or body.count(b"[") + body.count(b"{") > values.DEEPEST:
+    nested = body.count(b"[") + body.count(b"{") > values.DEEPEST
+    if exponents or _NUL in body or (nested and values.too_deep(value)):
         values.check(value)
     try:
         return operation.request.model_validate_json(body)

@@ -92,9 +92,9 @@ ROOM = MEBIBYTE - 100
 BODIES: dict[str, tuple[int, bytes, str]] = {
     "sixty that are refused": (60, session(json.dumps("x" * 20_000_000)), "dead letter"),
     "a window of texts": (400, session(json.dumps("x" * ROOM)), ""),
-    "a window of empty lists": (400, session(f"[{','.join(['[]'] * (ROOM // 3))}]"), ""),
-    "a window of empty objects": (400, session(f"[{','.join(['{}'] * (ROOM // 3))}]"), ""),
-    "a window of numbers": (400, session(f"[{','.join(['1.5'] * (ROOM // 4))}]"), ""),
+    "empty lists": (60, session(f"[{','.join(['[]'] * (ROOM // 3))}]"), ""),
+    "empty objects": (60, session(f"[{','.join(['{}'] * (ROOM // 3))}]"), ""),
+    "numbers": (60, session(f"[{','.join(['1.5'] * (ROOM // 4))}]"), ""),
 }
 
 
