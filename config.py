@@ -62,7 +62,6 @@ class Settings(BaseSettings):
     max_body: Bytes = 1024 * 1024
     max_answer: Bytes = 4 * 1024 * 1024
     read_ttl: Annotated[int, Field(ge=1, le=86400)] = 30
-    publish_patience: Seconds = 30
     require_message_id: bool = False
 
     inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=CENTURY)] = timedelta(days=7)

@@ -16,8 +16,9 @@ from src.amqp import connections
 from src.amqp.batches import Batch, Limits, Pause
 from src.amqp.connections import Refused
 from src.amqp.decoder import Decoder
-from src.amqp.publisher import Publisher, Tries
+from src.amqp.publisher import Publisher
 from src.amqp.topology import Topology
+from src.amqp.upkeep import Upkeep
 from src.database import Database, describe, sqlstate
 from src.entity import Entity, Operation
 from src.errors import Unavailable
@@ -45,9 +46,12 @@ class Service:
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
-        self.replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
-        self.publisher, self.replier = Publisher(self.outbound), Publisher(self.replying)
-        self._topology = _topology(settings, names, operations.values())
+        self.replying = connections.Outbound(  # a forged address may end it
+            url, f"{settings.service_name} replies", connections.AT_ONCE
+        )
+        self._upkeep = Upkeep(_topology(settings, names, operations.values()).declare, self.broker.open_channel)
+        self.publisher = Publisher(self.outbound, self._upkeep.restore)
+        self.replier = Publisher(self.replying, self._upkeep.restore)
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
             UnitOfWork(self.database, Sizes(entities, settings.max_answer)),
@@ -56,15 +60,15 @@ class Service:
             self.replier,
             self.database,
             names,
-            event_tries=Tries(seconds=settings.publish_patience),
         )
-        self._purging: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
         self.app = FastStream(
             self.broker,
             logger=None,
-            on_startup=[self._start],
-            on_shutdown=[self._purge_no_more],
+            on_startup=[self._connect],
+            after_startup=[self._start],
+            on_shutdown=[self._stop],
             after_shutdown=[self._close],
         )
 
@@ -86,19 +90,22 @@ class Service:
         async def read(batch: Batch) -> None:
             await subscribers.read(batch)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs no database
         async def unrouted(batch: Batch) -> None:
             await subscribers.unrouted(batch)
 
-    async def _start(self) -> None:
+    async def _connect(self) -> None:
         await self.outbound.connect()
         await self.replying.connect()
-        self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
-    async def _purge_no_more(self) -> None:
-        if self._purging:
-            self._purging.cancel()
-            await asyncio.gather(self._purging, return_exceptions=True)
+    async def _start(self) -> None:
+        purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
+        self._chores = [asyncio.create_task(chore) for chore in (purging, self._upkeep.watch())]
+
+    async def _stop(self) -> None:
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
 
     async def _close(self) -> None:
         await self.outbound.close()
@@ -113,14 +120,7 @@ class Service:
             await self.database.probe()
         except Unavailable as error:
             raise Pause(str(error)) from error
-        await self._declare()
-
-    async def _declare(self) -> None:
-        channel = await self.broker.open_channel()
-        try:
-            await self._topology.declare(channel)
-        finally:
-            await channel.close()
+        await self._upkeep.declare()
 
     def _fail(self, error: BaseException) -> None:
         if self.failure:

@@ -14,8 +14,8 @@ from src import database, pauses, wire
 from src.amqp.batches import Batch, Pause
 from src.amqp.decoder import Decoder, Received, expired
 from src.amqp.frames import Delivery
-from src.amqp.outgoing import Message, Settled, failure
-from src.amqp.publisher import FOREVER, ONCE, Publisher, Tries
+from src.amqp.outgoing import Message, Settled, failure, parked
+from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
 from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
 from src.work.reader import Reader
@@ -28,7 +28,7 @@ LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's
 
 
 class Subscribers:
-    """What is done with the batches of each queue. ``event_tries`` is how often an event is published."""
+    """What is done with the batches of each queue."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class Subscribers:
         replier: Publisher,
         db: database.Database,
         names: wire.Names,
-        event_tries: Tries,
     ) -> None:
         self._decoder = decoder
         self._writes = decoder.only(writes=True)
@@ -50,7 +49,6 @@ class Subscribers:
         self._replier = replier
         self._database = db
         self._names = names
-        self._event_tries = event_tries
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
     async def write(self, batch: Batch) -> None:
@@ -112,24 +110,30 @@ class Subscribers:
         for each in settled:
             if each.outcome.state is State.FAILED:
                 log.error("%s failed: %s", each.received.delivery.routing_key, failure(each.outcome))
-        answered, announced = await asyncio.gather(
-            _publish(self._replier, [each.replies() for each in settled], ONCE),
-            _publish(self._publisher, [each.events(self._names) for each in settled], self._event_tries),
+        answered, _ = await asyncio.gather(
+            self._answer(settled), self._announce([event for each in settled for event in each.events(self._names)])
         )
         letters = [
             letter
-            for each, heard, told in zip(settled, answered, announced, strict=True)
-            for letter in each.dead_letters(self._names, answered=heard, announced=told)
+            for each, heard in zip(settled, answered, strict=True)
+            for letter in each.dead_letters(self._names, answered=heard)
         ]
         for letter in letters:
             log.warning("dead letter: %s", (letter.properties.headers or {})[wire.REASON])
         await self._publisher.publish(letters, FOREVER)
 
+    async def _answer(self, settled: Sequence[Settled]) -> list[bool]:
+        """Of each delivery, whether the broker has taken its answer, if there is one."""
+        replies = [each.replies() for each in settled]
+        taken = iter(await self._replier.publish(list(itertools.chain.from_iterable(replies)), ONCE))
+        return [all(tuple(itertools.islice(taken, len(own)))) for own in replies]
 
-async def _publish(publisher: Publisher, messages: Sequence[Sequence[Message]], tries: Tries) -> list[bool]:
-    """Of each delivery, whether the broker has taken all of its messages."""
-    taken = iter(await publisher.publish(list(itertools.chain.from_iterable(messages)), tries))
-    return [all(tuple(itertools.islice(taken, len(own)))) for own in messages]
+    async def _announce(self, events: Sequence[Message]) -> None:
+        """What a subscriber's full queue refuses is parked, so that one subscriber never stops or slows all writers."""
+        taken = await self._publisher.publish(events, UNLESS_REFUSED)
+        if refused := [parked(event, self._names) for event, was in zip(events, taken, strict=True) if not was]:
+            log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
+            await self._publisher.publish(refused, FOREVER)
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:

@@ -58,6 +58,14 @@ class Names:
         return f"{self.service}.events"
 
     @property
+    def parked(self) -> str:
+        return f"{self.service}.parked"
+
+    @property
+    def released(self) -> str:
+        return f"{self.service}.released"
+
+    @property
     def dead(self) -> str:
         return f"{self.service}.dead"
 
@@ -67,9 +75,9 @@ class Names:
 
     def queues(self, partitions: int) -> list[str]:
         """Every queue that the service declares with so many partitions."""
-        return [*self.partitions(partitions), self.reads, self.unrouted, self.dead]
+        return [*self.partitions(partitions), self.reads, self.unrouted, self.dead, self.parked, self.released]
 
     @property
     def exchanges(self) -> list[str]:
         """Every exchange that the service declares; ``writes`` where there are several partitions."""
-        return [self.requests, self.writes, self.events, self.dead, self.unrouted]
+        return [self.requests, self.writes, self.events, self.dead, self.unrouted, self.parked, self.released]

@@ -10,17 +10,17 @@ rejected                                     yes        yes        –
 rejected, a write without an address         –          yes        the problem
 rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
 failed, a write                              yes        –          the problem
-an event of it was refused for too long      as above   in vain    ``unpublished``
 a read, whatever became of it                yes        –          –
 ===========================================  =========  =========  ==============================
 
-Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
+Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write. An event
+that a subscriber's full queue refuses is parked until there is room: that is nothing to the request.
 """
 
 import hashlib
 import itertools
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from src import wire
@@ -31,8 +31,8 @@ from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
-LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
-UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
+LONGEST_COPIED = 1000  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
+UNANSWERED = "unanswered"
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
@@ -76,12 +76,12 @@ class Settled:
             return []
         return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
 
-    def dead_letters(self, names: wire.Names, *, answered: bool, announced: bool) -> list[Message]:
+    def dead_letters(self, names: wire.Names, *, answered: bool) -> list[Message]:
         """The request as it came (of a body that was too large the beginning), where nobody else would hear of it."""
-        reason = self._reason(answered=answered, announced=announced)
+        reason = self._reason(answered=answered)
         return [_dead_letter(self.received, reason, self.outcome, names)] if reason else []
 
-    def _reason(self, *, answered: bool, announced: bool) -> str | None:
+    def _reason(self, *, answered: bool) -> str | None:
         received, outcome = self.received, self.outcome
         if not received.may_write:
             return None
@@ -91,7 +91,12 @@ class Settled:
             return outcome.type
         if outcome.state is State.REJECTED and not answered and not received.direct:
             return UNANSWERED
-        return None if announced else UNPUBLISHED
+        return None
+
+
+def parked(event: Message, names: wire.Names) -> Message:
+    """The same event, kept where the broker publishes it again and again, until each of its queues has taken it."""
+    return replace(event, exchange=names.parked, mandatory=True)
 
 
 def failure(outcome: Outcome) -> str:
@@ -142,14 +147,14 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     properties = received.properties
     headers: dict[str, Any] = {
         wire.REASON: reason,
-        wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
+        wire.DETAIL: _shortened(_detail(reason, outcome)),
         wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
     if received.delivery.size > len(received.delivery.body):
         headers[wire.SIZE] = received.delivery.size
     key = received.headers.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and len(key) <= LONGEST_COPIED:
+    if isinstance(key, str) and key == _shortened(key):
         headers[wire.PARTITION_KEY] = key
     copied = Properties(
         content_type=properties.content_type,
@@ -164,7 +169,9 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
 
 
+def _shortened(text: str) -> str:
+    return text.encode(errors="replace")[:LONGEST_COPIED].decode(errors="ignore")
+
+
 def _detail(reason: str, outcome: Outcome) -> str:
-    if reason == UNANSWERED:
-        return outcome.type
-    return "its events were refused" if reason == UNPUBLISHED else failure(outcome)
+    return outcome.type if reason == UNANSWERED else failure(outcome)

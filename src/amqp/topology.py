@@ -2,14 +2,15 @@
 
 from collections.abc import Collection
 
-from aiormq.channel import Channel
 from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed, ConnectionCommandInvalid
 from pamqp.common import FieldTable
 
 from src import wire
 from src.amqp.connections import Refused
+from src.amqp.upkeep import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
+PARKED = 5  # seconds before an event that was refused is published again
 
 
 class Topology:
@@ -24,8 +25,8 @@ class Topology:
         self._partitions = partitions
         self._read_ttl = read_ttl
 
-    async def declare(self, channel: Channel) -> None:
-        """Declare everything. Raises Refused where the broker has it otherwise."""
+    async def declare(self, channel: Declaring) -> None:
+        """Declare everything, as far as the channel does. Raises Refused where the broker has it otherwise."""
         try:
             await self._declare_exchanges(channel)
             await self._declare_queues(channel)
@@ -44,10 +45,10 @@ class Topology:
                 "or start with the settings that it was declared with."
             ) from error
 
-    async def _declare_exchanges(self, channel: Channel) -> None:
+    async def _declare_exchanges(self, channel: Declaring) -> None:
         names = self._names
         unrouted: FieldTable = {"alternate-exchange": names.unrouted}
-        for name in (names.dead, names.unrouted):
+        for name in (names.dead, names.unrouted, names.parked, names.released):
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await channel.exchange_declare(names.requests, exchange_type="topic", durable=True, arguments=unrouted)
@@ -57,7 +58,7 @@ class Topology:
                 names.writes, exchange_type="x-consistent-hash", durable=True, arguments=arguments
             )
 
-    async def _declare_queues(self, channel: Channel) -> None:
+    async def _declare_queues(self, channel: Declaring) -> None:
         names = self._names
         partition: FieldTable = {
             "x-queue-type": "quorum",
@@ -68,23 +69,33 @@ class Topology:
             "x-overflow": "reject-publish",
         }
         reads: FieldTable = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
+        parked: FieldTable = {
+            "x-queue-type": "quorum",
+            "x-message-ttl": PARKED * 1000,
+            "x-dead-letter-exchange": names.released,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
         await channel.queue_declare(names.dead, durable=True, arguments={"x-queue-type": "quorum"})
+        await channel.queue_declare(names.parked, durable=True, arguments=parked)
+        await channel.queue_declare(names.released, durable=True, arguments={"x-max-length": 0})  # keeps nothing
         await channel.queue_declare(names.unrouted, durable=True)
         await channel.queue_declare(names.reads, durable=True, arguments=reads)
         for queue in names.partitions(self._partitions):
             await channel.queue_declare(queue, durable=True, arguments=partition)
 
-    async def _bind_queues(self, channel: Channel) -> None:
+    async def _bind_queues(self, channel: Declaring) -> None:
         names = self._names
-        await channel.queue_bind(names.dead, names.dead)
-        await channel.queue_bind(names.unrouted, names.unrouted)
+        for name in (names.dead, names.unrouted, names.parked, names.released):
+            await channel.queue_bind(name, name)
+        await channel.exchange_bind(names.events, names.released)
         if self._partitions > 1:
             for queue in names.partitions(self._partitions):
                 await channel.queue_bind(queue, names.writes, "1")  # its weight
             for queue in names.partitions(wire.MOST_PARTITIONS)[self._partitions :]:
                 await channel.queue_unbind(queue, names.writes, "1")  # there were more of them once
 
-    async def _bind_requests(self, channel: Channel) -> None:
+    async def _bind_requests(self, channel: Declaring) -> None:
         names = self._names
         first = names.partition(0)
         for key in self._reads:

@@ -31,9 +31,7 @@ async def test_what_meets_an_altered_table_is_served(
         before = [await db.ask(*each) for each in asked]
         await harness.execute(settings.dsn, altered)
         assert [await db.ask(*each) for each in asked] == before
-        await harness.execute(
-            settings.dsn, "ALTER TABLE sessions ALTER metadata TYPE json, ALTER title TYPE text"
-        )
+        await harness.execute(settings.dsn, "ALTER TABLE sessions ALTER metadata TYPE json, ALTER title TYPE text")
         for number in range(3):
             answer = await db.ask("session.update", {"id": SESSION, "metadata": {"number": number}})
             assert answer.document["metadata"] == {"number": number}
