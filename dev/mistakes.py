@@ -79,8 +79,8 @@ MUTANTS = [
     Mutant(
         "listed rows are not locked",
         "src/loads.py",
-        "        if self._lock:\n            statement",
-        "        if not self._lock:\n            statement",
+        "        locked = statement.with_for_update(key_share=True)\n",
+        "        locked = statement\n",
         ["tests/test_batches.py::test_what_a_handler_has_listed_waits_for_it"],
     ),
     Mutant(
