@@ -56,6 +56,7 @@ class Service:
             self.database,
             names,
             event_tries=Tries(seconds=settings.publish_patience),
+            read_ttl=settings.read_ttl,
         )
         self._purging: asyncio.Task[None] | None = None
         self._subscribe(names)
@@ -77,9 +78,13 @@ class Service:
         async def write(batch: Batch) -> None:
             await subscribers.write(batch)
 
-        @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
+        @self.broker.batches(names.reads, limits=reads, prepare=self._declare)  # in an outage they are answered too
         async def read(batch: Batch) -> None:
             await subscribers.read(batch)
+
+        @self.broker.batches(names.expired, limits=reads, prepare=self._prepare)
+        async def expired(batch: Batch) -> None:
+            await subscribers.expired(batch)
 
         @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database
         async def unrouted(batch: Batch) -> None:

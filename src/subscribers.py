@@ -12,23 +12,27 @@ from collections.abc import Iterator, Sequence
 
 from src import database, pauses, wire
 from src.amqp.batches import Batch, Pause
-from src.amqp.decoder import Decoder, Received, expired
+from src.amqp.decoder import Decoder, Received, died
 from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure
 from src.amqp.publisher import FOREVER, ONCE, Publisher, Tries
 from src.entity import Operation
-from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
+from src.errors import DeadlineExceeded, DeliveryLimit, Unavailable, UnknownOperation
 from src.work.reader import Reader
 from src.work.requests import Outcome, Refused, Request, State
 from src.work.unit_of_work import Asked, UnitOfWork
 
 log = logging.getLogger(__name__)
 
+OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
 class Subscribers:
-    """What is done with the batches of each queue. ``event_tries`` is how often an event is published."""
+    """What is done with the batches of each queue.
+
+    ``event_tries`` is how often an event is published, ``read_ttl`` how many seconds reads wait for the database.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Subscribers:
         db: database.Database,
         names: wire.Names,
         event_tries: Tries,
+        read_ttl: float,
     ) -> None:
         self._decoder = decoder
         self._writes = decoder.only(writes=True)
@@ -51,58 +56,80 @@ class Subscribers:
         self._database = db
         self._names = names
         self._event_tries = event_tries
+        self._read_ttl = read_ttl
+        self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
         received = [self._writes.decode(delivery) for delivery in batch.deliveries]
         self.unkeyed += sum(each.unkeyed for each in received)
+        await self._serve(batch, received)
+
+    async def read(self, batch: Batch) -> None:
+        """Requests that only read. They wait for the database as long as somebody may wait for them."""
+        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+        await self._publish(_settled(received, await self._read(batch, _requests(received))))
+        await batch.ack()
+
+    async def expired(self, batch: Batch) -> None:
+        """Writes that their partition has given up. They are served no more; what was served before is answered."""
+        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])
+
+    async def unrouted(self, batch: Batch) -> None:
+        """Requests that nobody is bound for."""
+        received = [self._decoder.refuse(delivery, UnknownOperation()) for delivery in batch.deliveries]
+        await self._publish(_settled(received))
+        await batch.ack()
+
+    def _given_up(self, delivery: Delivery) -> Received[Operation]:
+        late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
+        return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
+
+    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]]) -> None:
         outcomes = await self._apply(batch, [each.request for each in received])
         await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
 
-    async def read(self, batch: Batch) -> None:
-        """Requests that only read. While the database is away they go back to their queue, and expire there."""
-        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
-        try:
-            outcomes = await self._reader.apply(_requests(received))
-        except Unavailable as error:
-            raise Pause(str(error)) from error
-        await self._publish(_settled(received, outcomes))
-        await batch.ack()
-
-    async def unrouted(self, batch: Batch) -> None:
-        """Requests that nobody is bound for, and reads that waited too long."""
-        await self._publish(_settled([self._unserved(delivery) for delivery in batch.deliveries]))
-        await batch.ack()
-
-    def _unserved(self, delivery: Delivery) -> Received[Operation]:
-        late = expired(delivery) and self._decoder.knows(delivery)
-        problem = DeadlineExceeded("The service could not read in time.") if late else UnknownOperation()
-        return self._decoder.refuse(delivery, problem)
-
     async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        pausing, until = pauses.growing(), asyncio.get_running_loop().time() + LONGEST_OUTAGE
+        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
         while True:
             try:
                 return await self._unit_of_work.apply(asked)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(asked), error)
-            await self._outlast(batch, pausing, until)
+            if not await self._outlast(batch, pausing, until):
+                raise Pause("the database does not answer")
 
-    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
-        """Return when the database answers. Raises Pause where the batch cannot be kept as long as that."""
-        for pause in pausing:
-            await pauses.wait(batch.stopping, pause)
-            if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
+    async def _read(self, batch: Batch, requests: Sequence[Request[Operation]]) -> list[Outcome]:
+        """Through an outage of ``read_ttl``. In a longer one each read is answered at once that it could not be."""
+        pausing = pauses.growing()
+        while True:
+            try:
+                outcomes = await self._reader.apply(requests)
+            except Unavailable as error:
+                log.warning("waiting for the database with %d reads: %s", len(requests), error)
+            else:
+                self._reads_until = None
+                return outcomes
+            self._reads_until = self._reads_until or _time() + self._read_ttl
+            if not await self._outlast(batch, pausing, self._reads_until):
+                return [Outcome.of(DeadlineExceeded("The service could not read in time."))] * len(requests)
+
+    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> bool:
+        """Whether the database answers before that time. Raises Pause where the batch cannot be kept as long."""
+        while (left := until - _time()) > 0:
+            await pauses.wait(batch.stopping, min(left, next(pausing)))
+            if batch.stopping.is_set() or batch.channel.is_closed:
                 raise Pause("the database does not answer")
             try:
                 await self._database.probe()
             except Unavailable as error:
                 log.warning("still waiting for the database: %s", error)
             else:
-                return
+                return True
+        return False
 
     async def _publish(self, settled: Sequence[Settled]) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
@@ -127,6 +154,10 @@ async def _publish(publisher: Publisher, messages: Sequence[Sequence[Message]], 
     """Of each delivery, whether the broker has taken all of its messages."""
     taken = iter(await publisher.publish(list(itertools.chain.from_iterable(messages)), tries))
     return [all(tuple(itertools.islice(taken, len(own)))) for own in messages]
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:
