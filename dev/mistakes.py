@@ -243,4 +243,32 @@ MUTANTS = [
             "tests/faults/test_database.py::test_reads_are_answered_while_the_database_is_down_though_writes_that_expired_wait_for_it"
         ],
     ),
+    Mutant(
+        "nobody asks the database for the time",
+        "src/database.py",
+        "        now.correct(time, asked)\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes"],
+    ),
+    Mutant(
+        "the time is asked for once",
+        "src/service.py",
+        "asyncio.sleep(LOOK)",
+        "asyncio.sleep(3600)",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "a wrong time stays",
+        "src/clock.py",
+        "        if self._last - LONGEST_HOLD > answered + self._offset:\n            self._last = 0\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "the time goes back by little",
+        "src/clock.py",
+        "            moment = self._last + 1\n",
+        "            pass\n",
+        ["tests/test_clock.py::test_the_time_is_strictly_increasing_also_where_it_is_corrected_by_little"],
+    ),
 ]

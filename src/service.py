@@ -1,6 +1,7 @@
 """Composition root: joins everything, starts and stops it."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Collection, Iterable
@@ -28,6 +29,7 @@ from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger("db")
 
+LOOK = 60  # seconds between two looks at the database's clock
 NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
 
 
@@ -58,13 +60,13 @@ class Service:
             event_tries=Tries(seconds=settings.publish_patience),
             read_ttl=settings.read_ttl,
         )
-        self._purging: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._subscribe(names)
         self.app = FastStream(
             self.broker,
             logger=None,
             on_startup=[self._start],
-            on_shutdown=[self._purge_no_more],
+            on_shutdown=[self._end_background],
             after_shutdown=[self._close],
         )
 
@@ -93,12 +95,20 @@ class Service:
     async def _start(self) -> None:
         await self.outbound.connect()
         await self.replying.connect()
-        self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
+        purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
+        self._background = [asyncio.create_task(forever) for forever in (purging, self._keep_time())]
 
-    async def _purge_no_more(self) -> None:
-        if self._purging:
-            self._purging.cancel()
-            await asyncio.gather(self._purging, return_exceptions=True)
+    async def _keep_time(self) -> None:
+        """Look at the database's clock, as each probe does, again and again."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self.database.probe()
+            await asyncio.sleep(LOOK)
+
+    async def _end_background(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _close(self) -> None:
         await self.outbound.close()
