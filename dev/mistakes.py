@@ -332,4 +332,85 @@ MUTANTS = [
         "        return cls(model, statement, sized, statement)\n",
         ["tests/test_pieces.py::test_a_list_of_large_rows_reads_no_more_than_an_answer_and_a_piece"],
     ),
+    Mutant(
+        "writes that are given up go to the dead letters at once",
+        "src/amqp/topology.py",
+        '"x-dead-letter-exchange": names.expired,',
+        '"x-dead-letter-exchange": names.dead,',
+        ["tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_is_answered_and_not_applied[none]"],
+    ),
+    Mutant(
+        "a write that was given up is refused though it was served",
+        "src/subscribers.py",
+        "        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])\n",
+        "        await self._publish(_settled([self._given_up(each) for each in batch.deliveries]))\n"
+        "        await batch.ack()\n",
+        [
+            "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_and_was_served_before_is_answered_and_told_as_it_was"
+        ],
+    ),
+    Mutant(
+        "what was delivered too often is late",
+        "src/subscribers.py",
+        "DeliveryLimit() if died(delivery) == OVER_LIMIT else late",
+        "late",
+        [
+            "tests/faults/test_given_up.py::test_a_write_delivered_too_often_is_a_dead_letter_that_says_so_unless_it_was_served"
+        ],
+    ),
+    Mutant(
+        "writes are given up at least once",
+        "src/amqp/topology.py",
+        '"x-dead-letter-exchange": names.expired,',
+        '"x-dead-letter-exchange": names.expired,\n            "x-dead-letter-strategy": "at-least-once",',
+        [
+            "tests/faults/test_given_up.py::test_a_death_that_no_broker_understands_costs_its_own_request_and_no_other[texts]"
+        ],
+    ),
+    Mutant(
+        "reads are dead-lettered by their queue",
+        "src/amqp/topology.py",
+        '{"x-message-ttl": 2 * self._read_ttl * 1000}',
+        '{"x-message-ttl": 2 * self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}',
+        [
+            "tests/faults/test_given_up.py::test_a_death_that_no_broker_understands_costs_its_own_request_and_no_other[texts]"
+        ],
+    ),
+    Mutant(
+        "reads expire while they wait for the database",
+        "src/amqp/topology.py",
+        "2 * self._read_ttl",
+        "self._read_ttl",
+        [
+            "tests/faults/test_database.py::test_reads_are_answered_while_the_database_is_down_though_writes_that_expired_wait_for_it"
+        ],
+    ),
+    Mutant(
+        "nobody asks the database for the time",
+        "src/database.py",
+        "        now.correct(time, asked)\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes"],
+    ),
+    Mutant(
+        "the time is asked for once",
+        "src/service.py",
+        "asyncio.sleep(LOOK)",
+        "asyncio.sleep(3600)",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "a wrong time stays",
+        "src/clock.py",
+        "        if self._last - LONGEST_HOLD > answered + self._offset:\n            self._last = 0\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "the time goes back by little",
+        "src/clock.py",
+        "            moment = self._last + 1\n",
+        "            pass\n",
+        ["tests/test_clock.py::test_the_time_is_strictly_increasing_also_where_it_is_corrected_by_little"],
+    ),
 ]

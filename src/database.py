@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any, Self
 
 import pydantic_core
@@ -16,6 +17,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.pool import NullPool
 
 from src import rows
+from src.clock import now
 from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavailable
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -57,6 +59,8 @@ def engine_url(dsn: str) -> tuple[URL, str | None]:
         query["ssl"] = query.pop("sslmode")
     return url.set(drivername="postgresql+asyncpg", query=query), name
 
+
+_PROBE = sa.text("SELECT current_setting('transaction_read_only'), clock_timestamp()")
 
 type _Sessions = async_sessionmaker[AsyncSession]
 
@@ -132,12 +136,14 @@ class Database:
             session.info.clear()  # or the rows, which know their session, would wait for the garbage collector
 
     async def probe(self) -> None:
-        """Ask over a connection of its own whether the database serves. Raises Unavailable."""
+        """Ask over a connection of its own whether the database serves, and what time it is. Raises Unavailable."""
         try:
             async with self._probe_engine.connect() as connection:
-                read_only = await connection.scalar(sa.text("SHOW transaction_read_only"))
+                asked = monotonic_ns()
+                read_only, time = (await connection.execute(_PROBE)).one()
         except Exception as error:
             raise Unavailable(describe(error)) from error
+        now.correct(time, asked)
         if read_only == "on":
             raise Unavailable("the database is read-only")
 

@@ -20,6 +20,7 @@
     │   ├── Forbidden                403
     │   ├── DeadlineExceeded         504  retryable
     │   └── Internal                 500  retryable
+    │       └── DeliveryLimit        500  retryable
     ├── Transient                    the moment's fault: run the batch again at once
     └── Unavailable                  the infrastructure's fault: wait, then run it again
 
@@ -174,6 +175,10 @@ class Internal(Problem):
         problem = cls()
         problem.__cause__ = error
         return problem
+
+
+class DeliveryLimit(Internal):
+    """The request was delivered again and again, and never acked."""
 
 
 class Transient(Exception):

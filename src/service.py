@@ -1,6 +1,7 @@
 """Composition root: joins everything, starts and stops it."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Collection, Iterable
@@ -31,6 +32,7 @@ from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger("db")
 
+LOOK = 60  # seconds between two looks at the database's clock
 NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
 
 
@@ -60,6 +62,7 @@ class Service:
             self.replier,
             self.database,
             names,
+            read_ttl=settings.read_ttl,
         )
         self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
@@ -86,9 +89,15 @@ class Service:
         async def write(batch: Batch) -> None:
             await subscribers.write(batch)
 
-        @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
+        @self.broker.batches(
+            names.reads, limits=reads, prepare=self._upkeep.declare
+        )  # in an outage they are answered too
         async def read(batch: Batch) -> None:
             await subscribers.read(batch)
+
+        @self.broker.batches(names.expired, limits=reads, prepare=self._prepare)
+        async def expired(batch: Batch) -> None:
+            await subscribers.expired(batch)
 
         @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs no database
         async def unrouted(batch: Batch) -> None:
@@ -100,7 +109,15 @@ class Service:
 
     async def _start(self) -> None:
         purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
-        self._chores = [asyncio.create_task(chore) for chore in (purging, self._upkeep.watch())]
+        chores = (purging, self._keep_time(), self._upkeep.watch())
+        self._chores = [asyncio.create_task(chore) for chore in chores]
+
+    async def _keep_time(self) -> None:
+        """Look at the database's clock, as each probe does, again and again."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self.database.probe()
+            await asyncio.sleep(LOOK)
 
     async def _stop(self) -> None:
         for chore in self._chores:

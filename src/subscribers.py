@@ -8,27 +8,28 @@ again. There is no relay, no poll and no outbox table.
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from src import database, pauses, wire
 from src.amqp.batches import Batch, Pause
-from src.amqp.decoder import Decoder, Received, expired
+from src.amqp.decoder import Decoder, Received, died
 from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure, parked
 from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
-from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
-from src.work.reader import Reader
+from src.errors import DeadlineExceeded, DeliveryLimit, Unavailable, UnknownOperation
+from src.work.reader import Answered, Reader
 from src.work.requests import Outcome, Refused, Request, State
 from src.work.unit_of_work import Asked, UnitOfWork
 
 log = logging.getLogger(__name__)
 
+OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
 class Subscribers:
-    """What is done with the batches of each queue."""
+    """What is done with the batches of each queue. ``read_ttl`` is how many seconds reads wait for the database."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Subscribers:
         replier: Publisher,
         db: database.Database,
         names: wire.Names,
+        read_ttl: float,
     ) -> None:
         self._decoder = decoder
         self._writes = decoder.only(writes=True)
@@ -49,61 +51,87 @@ class Subscribers:
         self._replier = replier
         self._database = db
         self._names = names
+        self._read_ttl = read_ttl
+        self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
         received = [self._writes.decode(delivery) for delivery in batch.deliveries]
         self.unkeyed += sum(each.unkeyed for each in received)
+        await self._serve(batch, received)
+
+    async def read(self, batch: Batch) -> None:
+        """Requests that only read. They wait for the database as long as somebody may wait for them."""
+        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+        asking, settled = {id(each.request): each for each in received}, _settled(received)
+        async for answered in self._read(batch, _requests(received)):
+            await self._publish(settled + [Settled(asking[id(request)], outcome) for request, outcome in answered])
+            settled = []
+        await batch.ack()
+
+    async def expired(self, batch: Batch) -> None:
+        """Writes that their partition has given up. They are served no more; what was served before is answered."""
+        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])
+
+    async def unrouted(self, batch: Batch) -> None:
+        """Requests that nobody is bound for."""
+        received = [self._decoder.refuse(delivery, UnknownOperation()) for delivery in batch.deliveries]
+        await self._publish(_settled(received))
+        await batch.ack()
+
+    def _given_up(self, delivery: Delivery) -> Received[Operation]:
+        late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
+        return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
+
+    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]]) -> None:
         outcomes = await self._apply(batch, [each.request for each in received])
         await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
 
-    async def read(self, batch: Batch) -> None:
-        """Requests that only read. While the database is away they go back to their queue, and expire there."""
-        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
-        asking = {id(each.request): each for each in received}
-        settled = _settled(received)
-        try:
-            async for answered in self._reader.apply(_requests(received)):
-                await self._publish(settled + [Settled(asking[id(one)], outcome) for one, outcome in answered])
-                settled = []
-        except Unavailable as error:
-            raise Pause(str(error)) from error
-        await batch.ack()
-
-    async def unrouted(self, batch: Batch) -> None:
-        """Requests that nobody is bound for, and reads that waited too long."""
-        await self._publish(_settled([self._unserved(delivery) for delivery in batch.deliveries]))
-        await batch.ack()
-
-    def _unserved(self, delivery: Delivery) -> Received[Operation]:
-        late = expired(delivery) and self._decoder.knows(delivery)
-        problem = DeadlineExceeded("The service could not read in time.") if late else UnknownOperation()
-        return self._decoder.refuse(delivery, problem)
-
     async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        pausing, until = pauses.growing(), asyncio.get_running_loop().time() + LONGEST_OUTAGE
+        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
         while True:
             try:
                 return await self._unit_of_work.apply(asked)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(asked), error)
-            await self._outlast(batch, pausing, until)
+            if not await self._outlast(batch, pausing, until):
+                raise Pause("the database does not answer")
 
-    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
-        """Return when the database answers. Raises Pause where the batch cannot be kept as long as that."""
-        for pause in pausing:
-            await pauses.wait(batch.stopping, pause)
-            if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
+    async def _read(self, batch: Batch, requests: Sequence[Request[Operation]]) -> AsyncIterator[list[Answered]]:
+        """Through an outage of ``read_ttl``. In a longer one each read is answered at once that it could not be."""
+        pausing, left = pauses.growing(), {id(request): request for request in requests}
+        while True:
+            try:
+                async for answered in self._reader.apply([*left.values()]):
+                    yield answered
+                    left = {key: left[key] for key in left.keys() - {id(request) for request, _ in answered}}
+            except Unavailable as error:
+                log.warning("waiting for the database with %d reads: %s", len(left), error)
+            else:
+                self._reads_until = None
+                return
+            self._reads_until = self._reads_until or _time() + self._read_ttl
+            if not await self._outlast(batch, pausing, self._reads_until):
+                late = Outcome.of(DeadlineExceeded("The service could not read in time."))
+                yield [(request, late) for request in left.values()]
+                return
+
+    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> bool:
+        """Whether the database answers before that time. Raises Pause where the batch cannot be kept as long."""
+        while (left := until - _time()) > 0:
+            await pauses.wait(batch.stopping, min(left, next(pausing)))
+            if batch.stopping.is_set() or batch.channel.is_closed:
                 raise Pause("the database does not answer")
             try:
                 await self._database.probe()
             except Unavailable as error:
                 log.warning("still waiting for the database: %s", error)
             else:
-                return
+                return True
+        return False
 
     async def _publish(self, settled: Sequence[Settled]) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
@@ -134,6 +162,10 @@ class Subscribers:
         if refused := [parked(event, self._names) for event, was in zip(events, taken, strict=True) if not was]:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
             await self._publisher.publish(refused, FOREVER)
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:

@@ -154,10 +154,11 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def expired(delivery: Delivery) -> bool:
-    """It is here because it waited too long where it was."""
+def died(delivery: Delivery) -> object:
+    """Why the broker has moved it here from another queue: it puts the last death first. A sender may forge it."""
     deaths = (delivery.properties.headers or {}).get("x-death")
-    return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return last.get("reason") if isinstance(last, dict) else None
 
 
 def _key(properties: Properties) -> bytes | None:

@@ -7,7 +7,7 @@ there has been applied, and one whose row is not there has not.
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import msgpack
@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
-from src.clock import now
 from src.work.requests import Event, Outcome, Refused, Request, State
 
 COMPRESS_FROM = 1024  # bytes
@@ -98,7 +97,6 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
         "keys": keys,
         "fingerprints": [entries[key].fingerprint if key in entries else b"" for key in keys],
         "outcomes": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
-        "moment": now(),
     }
     written = await connection.execute(_RECORD, arrays)
     if written.rowcount < len(keys):
@@ -120,14 +118,15 @@ _RECORD = (
     insert(table)
     .from_select(
         ["key", "fingerprint", "outcome", "received_at"],
-        sa.select(*_SERVED.render_derived().c, sa.bindparam("moment", type_=sa.DateTime(timezone=True))),
+        sa.select(*_SERVED.render_derived().c, sa.func.now()),
     )
     .on_conflict_do_nothing()
 )
 
 
-async def purge(session: AsyncSession, before: datetime, limit: int) -> int:
-    """Forget at the most ``limit`` requests received before that time; how many they were."""
+async def purge(session: AsyncSession, retention: timedelta, limit: int) -> int:
+    """Forget at the most ``limit`` requests received longer ago than that; how many they were."""
+    before = sa.func.now() - retention  # the database's time, as in received_at: no other clock may empty the inbox
     old = sa.select(table.c.key).where(table.c.received_at < before).limit(limit).with_for_update(skip_locked=True)
     deleted = await (await session.connection()).execute(sa.delete(table).where(table.c.key.in_(old)))
     return deleted.rowcount

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from src.clock import now
 from src.database import Database
 from src.work import inbox
 
@@ -19,7 +18,7 @@ async def purge_inbox(database: Database, retention: timedelta) -> None:
     while True:
         try:
             async with database.transaction() as session:
-                purged = await inbox.purge(session, now() - retention, STEP)
+                purged = await inbox.purge(session, retention, STEP)
         except Exception as error:  # nobody watches this task, and it must go on whatever happens
             log.warning("the inbox was not purged: %s", type(error).__name__)
             purged = 0
