@@ -70,20 +70,20 @@ class Service:
     def _subscribe(self, names: wire.Names) -> None:
         settings, subscribers = self.settings, self._subscribers
         body, size = settings.max_body, settings.batch_size
-        writes = Limits(prefetch=settings.prefetch, requests=size, body=body)
+        writes = Limits(prefetch=settings.prefetch, requests=size, body=body, counts=True)  # a quorum queue
         reads = Limits(prefetch=size, requests=size, body=body)  # what waits here cannot expire
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
-            await subscribers.write(batch)
+            await subscribers.carefully(batch, subscribers.write)
 
         @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
         async def read(batch: Batch) -> None:
-            await subscribers.read(batch)
+            await subscribers.carefully(batch, subscribers.read)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database, but for suspects
         async def unrouted(batch: Batch) -> None:
-            await subscribers.unrouted(batch)
+            await subscribers.carefully(batch, subscribers.unrouted)
 
     async def _start(self) -> None:
         await self.outbound.connect()
