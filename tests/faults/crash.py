@@ -63,7 +63,7 @@ DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "decoding": (Decoder, "decode", lambda _, delivery: delivery.body),
     "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
     "reading": (Reader, "_outcome", lambda _, __, request: request.data),
-    "refusing": (Subscribers, "_unserved", lambda _, delivery: delivery.body),
+    "refusing": (Subscribers, "unrouted", lambda _, batch: [delivery.body for delivery in batch.deliveries]),
     "answering": (Settled, "replies", lambda settled: settled.received.delivery.body),
     "acking": (Batch, "ack", lambda batch: [delivery.body for delivery in batch.deliveries]),
 }
