@@ -413,4 +413,55 @@ MUTANTS = [
         "            pass\n",
         ["tests/test_clock.py::test_the_time_is_strictly_increasing_also_where_it_is_corrected_by_little"],
     ),
+    Mutant(
+        "a suspect is served among others",
+        "src/amqp/batches.py",
+        "            if self._suspects(self._arrived[0]):\n                break\n",
+        "",
+        ["tests/test_window.py::test_a_batch_ends_before_what_is_taken_alone"],
+    ),
+    Mutant(
+        "a classic queue's count is believed",
+        "src/amqp/batches.py",
+        "        if not (delivery.redelivered and self._limits.counts):",
+        "        if not delivery.redelivered:",
+        ["tests/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
+    ),
+    Mutant(
+        "an attempt that is given up counts",
+        "src/subscribers.py",
+        "                await self._suspects.take_back(attempt)\n",
+        "",
+        ["tests/guarantees/test_suspects.py::test_handed_over_again_and_again_a_request_is_no_suspect_for_that"],
+    ),
+    Mutant(
+        "an attempt is not counted before it is made",
+        "src/work/careful.py",
+        "        return counted <= ATTEMPTS",
+        "        return True",
+        ["tests/guarantees/test_suspects.py::test_what_kills_unrouted_is_a_dead_letter_and_all_others_are_answered"],
+    ),
+    Mutant(
+        "a suspect that was served is not acquitted",
+        "src/subscribers.py",
+        "            await self._suspects.acquit(attempt)\n",
+        "",
+        ["tests/guarantees/test_suspects.py::test_a_suspect_that_is_served_in_the_end_is_innocent"],
+    ),
+    Mutant(
+        "suspects of several queues are attempted at once",
+        "src/subscribers.py",
+        "        async with self._suspects.alone:\n",
+        "        async with asyncio.Lock():\n",
+        [
+            "tests/guarantees/test_suspects.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"
+        ],
+    ),
+    Mutant(
+        "what kills is answered before it is gone",
+        "src/subscribers.py",
+        "        await batch.ack()\n        await self._replier.publish(settled.replies(), ONCE)\n",
+        "        await self._replier.publish(settled.replies(), ONCE)\n        await batch.ack()\n",
+        ["tests/guarantees/test_suspects.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"],
+    ),
 ]

@@ -83,25 +83,26 @@ class Service:
             body=settings.max_body,
             window=settings.prefetch_size,
         )
-        writes = replace(reads, prefetch=settings.prefetch)
+        given_up = replace(reads, counts=True)  # by a quorum queue
+        writes = replace(given_up, prefetch=settings.prefetch)
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
-            await subscribers.write(batch)
+            await subscribers.carefully(batch, subscribers.write)
 
         @self.broker.batches(
             names.reads, limits=reads, prepare=self._upkeep.declare
         )  # in an outage they are answered too
         async def read(batch: Batch) -> None:
-            await subscribers.read(batch)
+            await subscribers.carefully(batch, subscribers.read)
 
-        @self.broker.batches(names.expired, limits=reads, prepare=self._prepare)
+        @self.broker.batches(names.expired, limits=given_up, prepare=self._prepare)
         async def expired(batch: Batch) -> None:
-            await subscribers.expired(batch)
+            await subscribers.carefully(batch, subscribers.expired)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs no database
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs none but for suspects
         async def unrouted(batch: Batch) -> None:
-            await subscribers.unrouted(batch)
+            await subscribers.carefully(batch, subscribers.unrouted)
 
     async def _connect(self) -> None:
         await self.outbound.connect()

@@ -9,15 +9,17 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 from src import database, pauses, wire
-from src.amqp.batches import Batch, Pause
+from src.amqp.batches import TOLERATED, Batch, Handler, Pause
 from src.amqp.decoder import Decoder, Received, died
 from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure, parked
 from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
-from src.errors import DeadlineExceeded, DeliveryLimit, Unavailable, UnknownOperation
+from src.errors import DeadlineExceeded, DeliveryLimit, Internal, Transient, Unavailable, UnknownOperation
+from src.work.careful import Attempt, Suspects, digest
 from src.work.reader import Answered, Reader
 from src.work.requests import Outcome, Refused, Request, State
 from src.work.unit_of_work import Asked, UnitOfWork
@@ -25,6 +27,8 @@ from src.work.unit_of_work import Asked, UnitOfWork
 log = logging.getLogger(__name__)
 
 OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
+DEADLY = "The service died each time that it served this request; its operators were told."
+PAUSE = 5  # seconds before a suspect that could not be counted goes back to its queue
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
@@ -50,10 +54,26 @@ class Subscribers:
         self._publisher = publisher
         self._replier = replier
         self._database = db
+        self._suspects = Suspects(db)
         self._names = names
         self._read_ttl = read_ttl
         self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
         self.unkeyed = 0  # writes served at least once, for they had no message_id
+
+    async def carefully(self, batch: Batch, serve: Handler) -> None:
+        """Serve a batch; a suspect after its attempt was counted, and not at all when it has killed too often."""
+        if not batch.suspect:
+            await serve(batch)
+            return
+        attempt = Attempt(_key(batch.deliveries[0]))
+        async with self._suspects.alone:
+            try:
+                serve_or_give_up = serve if await self._begin(attempt, batch) else self._give_up
+                await serve_or_give_up(batch)
+            except (*TOLERATED, asyncio.CancelledError):  # the process lives, or is told to end
+                await self._suspects.take_back(attempt)
+                raise
+            await self._suspects.acquit(attempt)
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
@@ -88,6 +108,24 @@ class Subscribers:
         outcomes = await self._apply(batch, [each.request for each in received])
         await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
+
+    async def _begin(self, attempt: Attempt, batch: Batch) -> bool:
+        """Whether the attempt may be made. Raises Pause where it could not be counted."""
+        try:
+            return await self._suspects.begin(attempt)
+        except (Transient, Unavailable) as error:
+            await pauses.wait(batch.stopping, PAUSE)
+            raise Pause(str(error)) from error
+
+    async def _give_up(self, batch: Batch) -> None:
+        """A dead letter first, and answered when its queue has forgotten it: the answer may be what kills."""
+        (delivery,) = batch.deliveries
+        received = self._decoder.refuse(delivery, Internal(DEADLY))
+        settled = Settled(received, replace(Outcome.of(Internal(DEADLY)), state=State.DEADLY))
+        log.error("%s has killed the process again and again: a dead letter", delivery.routing_key)
+        await self._publisher.publish(settled.dead_letters(self._names, answered=True), FOREVER)
+        await batch.ack()
+        await self._replier.publish(settled.replies(), ONCE)
 
     async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
@@ -166,6 +204,13 @@ class Subscribers:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _key(delivery: Delivery) -> bytes:
+    """What is the same for each delivery of a request, whose body may be what kills."""
+    told = delivery.properties
+    who = (told.user_id, told.message_id, told.correlation_id, told.reply_to)
+    return digest(*who, delivery.routing_key, body=delivery.body)
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:

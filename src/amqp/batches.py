@@ -25,6 +25,8 @@ from src.amqp.frames import Deliveries, Delivery, Tap
 
 log = logging.getLogger(__name__)
 
+COUNT = "x-delivery-count"  # how often a quorum queue has got a message back
+RETURNS = 2  # that make a message a suspect: one may have been a stop, or a connection that was lost
 OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
 
 
@@ -32,13 +34,21 @@ class Pause(Exception):
     """A handler cannot go on: give the window back, and begin again when the preparation succeeds."""
 
 
+TOLERATED = (Pause, AMQPError, OSError)
+"""What a handler may raise, and is called again; anything else but a cancellation ends the process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait."""
+    """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait.
+
+    A ``suspect`` is alone in its batch: it may be what kills the process.
+    """
 
     deliveries: Sequence[Delivery]
     stopping: asyncio.Event
     channel: Channel
+    suspect: bool = False
 
     async def ack(self) -> None:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
@@ -54,7 +64,8 @@ class Limits:
     """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes.
 
     Of a body that is longer than ``body`` only so many bytes are kept. The bodies that wait for their batch have
-    together about ``window`` bytes, or are one.
+    together about ``window`` bytes, or are one. A queue that ``counts`` how often it has got a message back says so in
+    a header; on any other, the header is the word of whoever has published the message.
     """
 
     prefetch: int
@@ -62,6 +73,7 @@ class Limits:
     body: int
     window: int
     size: int = 4 * 1024 * 1024
+    counts: bool = False
 
     @property
     def narrow(self) -> int:
@@ -137,13 +149,28 @@ class Window:
             await self._wake.wait()
         if self._ended or not self._arrived:
             return None
+        suspect = self._suspects(self._arrived[0])
+        taken = [self._arrived.popleft()] if suspect else self._together()
+        self._size -= sum(len(delivery.body) for delivery in taken)
+        return Batch(taken, self._stopping, self.channel, suspect)
+
+    def _together(self) -> list[Delivery]:
+        """What has arrived, within the limits and up to the first suspect."""
         taken: list[Delivery] = []
         size = 0
         while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
+            if self._suspects(self._arrived[0]):
+                break
             taken.append(self._arrived.popleft())
             size += len(taken[-1].body)
-        self._size -= size
-        return Batch(taken, self._stopping, self.channel)
+        return taken
+
+    def _suspects(self, delivery: Delivery) -> bool:
+        """Whether it may be what kills the process: it has come back, and where the queue counts that, twice."""
+        if not (delivery.redelivered and self._limits.counts):
+            return delivery.redelivered
+        count = (delivery.properties.headers or {}).get(COUNT)
+        return not isinstance(count, int) or count >= RETURNS  # headers that do not decode say nothing
 
     def wake(self) -> None:
         self._wake.set()
@@ -215,7 +242,7 @@ class BatchSubscriber(RabbitSubscriber):
                 pausing = pauses.growing()
                 await self._consume(window)
                 narrow = window.narrow != window.outgrown
-            except (Pause, AMQPError, OSError) as reason:  # a RuntimeError may be a bug of the handler
+            except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:
                 if told_to_end():

@@ -10,7 +10,8 @@ rejected                                     yes        yes        –
 rejected, a write without an address         –          yes        the problem
 rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
 failed, a write                              yes        –          the problem
-a read, whatever became of it                yes        –          –
+what has killed the process, a read as well  yes        –          ``kills-process``
+any other read                               yes        –          –
 ===========================================  =========  =========  ==============================
 
 Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write. An event
@@ -33,6 +34,7 @@ from src.work.requests import Event, Outcome, State
 PERSISTENT = 2
 LONGEST_COPIED = 1000  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
 UNANSWERED = "unanswered"
+KILLS_PROCESS = "kills-process"
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
@@ -83,6 +85,8 @@ class Settled:
 
     def _reason(self, *, answered: bool) -> str | None:
         received, outcome = self.received, self.outcome
+        if outcome.state is State.DEADLY:
+            return KILLS_PROCESS
         if not received.may_write:
             return None
         if outcome.state is State.FAILED:

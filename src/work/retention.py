@@ -5,7 +5,7 @@ import logging
 from datetime import timedelta
 
 from src.database import Database
-from src.work import inbox
+from src.work import careful, inbox
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,7 @@ async def purge_inbox(database: Database, retention: timedelta) -> None:
     while True:
         try:
             async with database.transaction() as session:
+                await careful.purge(session, retention)
                 purged = await inbox.purge(session, retention, STEP)
         except Exception as error:  # nobody watches this task, and it must go on whatever happens
             log.warning("the inbox was not purged: %s", type(error).__name__)

@@ -76,9 +76,9 @@ async def test_a_write_that_is_copied_to_where_writes_are_not_served_is_applied_
     pieces = {"correlation_id": name, "message_id": name, "reply_to": bench.address, "headers": {"CC": queues}}
     await bench.send("session.create", CREATE, pieces, exchange="")
     await bench.fence()
-    problem, answer = sorted(bench.replies.of(name), key=lambda reply: reply.kind == "session.create")
+    other, answer = sorted(bench.replies.of(name), key=lambda reply: reply.kind == "session.create")
     assert answer.kind == "session.create"
-    assert json.loads(problem.body)["retryable"]
+    assert other.body == answer.body or json.loads(other.body)["retryable"]  # by which of them was there first
     assert await bench.rows() == had + 2
 
 
