@@ -9,6 +9,7 @@ from src.amqp.batches import Batch
 from src.amqp.decoder import Decoder
 from src.amqp.outgoing import Settled
 from src.amqp.outlet import Outlet
+from src.errors import UnknownOperation
 from src.subscribers import Subscribers
 from src.work import inbox
 from src.work.reader import Reader
@@ -63,9 +64,8 @@ DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "decoding": (Decoder, "decode", lambda _, delivery: delivery.body),
     "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
     "reading": (Reader, "_outcome", lambda _, __, request: request.data),
-    "refusing": (Subscribers, "unrouted", lambda _, batch: [delivery.body for delivery in batch.deliveries]),
+    "refusing": (Decoder, "refuse", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
     "answering": (Settled, "replies", lambda settled: settled.received.delivery.body),
-    "acking": (Batch, "ack", lambda batch: [delivery.body for delivery in batch.deliveries]),
 }
 """When a request that has the poison in it is the end: at which call, and where in its arguments it is."""
 
