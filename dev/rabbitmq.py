@@ -35,7 +35,7 @@ def end_port_mapper() -> None:
 
 
 class RabbitServer(nodes.Node):
-    """One RabbitMQ node with the user guest; `plugins` are enabled by name before it boots.
+    """One RabbitMQ node with the user guest; `plugins` are enabled by name before it boots, `limits` set by name.
 
     The port mapper `epmd` is shared by all nodes of a host: the first one starts it, `end_port_mapper` ends it.
     """
@@ -48,10 +48,17 @@ class RabbitServer(nodes.Node):
     abandon_signal = signal.SIGKILL
 
     def __init__(
-        self, folder: Path | str, port: int | None = None, plugins: Sequence[str] = (), *, outlives: bool = False
+        self,
+        folder: Path | str,
+        port: int | None = None,
+        plugins: Sequence[str] = (),
+        limits: Mapping[str, int] | None = None,
+        *,
+        outlives: bool = False,
     ) -> None:
         super().__init__(folder, port, outlives=outlives)
         self.plugins = tuple(plugins)
+        self.limits = dict(limits or {})
 
     @property
     def url(self) -> str:
@@ -80,7 +87,8 @@ class RabbitServer(nodes.Node):
         self._write("rabbitmq.conf", f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
         self._write("enabled_plugins", f"[{','.join(self.plugins)}].\n")
         # Empty ones of our own, else the node would read the system's.
-        self._write("advanced.config", "[].\n")
+        limits = ",".join(f"{{{name},{value}}}" for name, value in self.limits.items())
+        self._write("advanced.config", f"[{{rabbit,[{limits}]}}].\n")
         self._write("rabbitmq-env.conf", "")
 
     def command(self) -> Sequence[str | Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import config
 from src import models, wire
-from src.amqp.decoder import DEEPEST, MOST_ERRORS
+from src.amqp.decoder import MOST_ERRORS
+from src.amqp.values import DEEPEST
 from src.base import Change
 from src.contract import fields, reference
 from src.contract.fields import Field
@@ -83,7 +84,7 @@ Any operation may answer {always}; any write {writes}. Those that an operation m
 same again, so ask again only when another one does. Its `detail` names the nearest operations.
 
 A dead letter (`./db dead`) names its problem in the header `reason`, or says `unanswered` (its problem could not be
-delivered) or `unpublished` (its change stands, and an event of it was refused).
+delivered) or `kills-process` (the service died of it three times).
 """
 
 EVENTS = """

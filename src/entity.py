@@ -124,11 +124,15 @@ class Entity:
         return [*{operation.name: operation for operation in (*self._writes(), *self._reads(), *self.own)}.values()]
 
     def answer(self, result: Any, limit: int) -> bytes:
-        """What a handler returned, as JSON: rows as the Read schema has them. Raises ResultTooLarge, in bytes."""
-        body = pydantic_core.to_json(self._readable(result), by_alias=True)
+        """What a read returned, as ``serialised``. Raises ResultTooLarge beyond so many bytes."""
+        body = self.serialised(result)
         if len(body) > limit:
             raise ResultTooLarge
         return body
+
+    def serialised(self, result: Any) -> bytes:
+        """What a handler returned, as JSON: rows as the Read schema has them."""
+        return pydantic_core.to_json(self._readable(result), by_alias=True)
 
     def _readable(self, result: Any) -> Any:
         match result:

@@ -7,7 +7,7 @@
     │   ├── Malformed                400  decided from the bytes alone, never stored
     │   ├── UnsupportedEncoding      400  decided from the bytes alone, never stored
     │   ├── Invalid                  422  from the bytes, never stored; or a value that the database refuses
-    │   ├── TooLarge                 413  decided from the bytes alone, never stored
+    │   ├── TooLarge                 413  from the bytes, never stored; or a row that nobody could read
     │   ├── ResultTooLarge           413
     │   ├── UnknownOperation         404  retryable: a newer version may know it
     │   ├── NotFound                 404
@@ -20,6 +20,7 @@
     │   ├── Forbidden                403
     │   ├── DeadlineExceeded         504  retryable
     │   └── Internal                 500  retryable
+    │       └── DeliveryLimit        500  retryable
     ├── Transient                    the moment's fault: run the batch again at once
     └── Unavailable                  the infrastructure's fault: wait, then run it again
 
@@ -186,6 +187,10 @@ class Internal(Problem):
         problem = cls()
         problem.__cause__ = error
         return problem
+
+
+class DeliveryLimit(Internal):
+    """The request was delivered again and again, and never acked."""
 
 
 class Transient(Exception):

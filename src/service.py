@@ -1,9 +1,11 @@
 """Composition root: joins everything, starts and stops it."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -15,8 +17,9 @@ from src.amqp import connections
 from src.amqp.batches import Batch, Limits, Pause
 from src.amqp.connections import Refused
 from src.amqp.decoder import Decoder
-from src.amqp.publisher import Publisher, Tries
+from src.amqp.publisher import Publisher
 from src.amqp.topology import Topology
+from src.amqp.upkeep import Upkeep
 from src.database import Database, describe, sqlstate
 from src.entity import Entity, Operation
 from src.errors import Unavailable
@@ -24,10 +27,12 @@ from src.operate import revision
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
+from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger("db")
 
+LOOK = 60  # seconds between two looks at the database's clock
 NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
 
 
@@ -38,67 +43,89 @@ class Service:
         self.settings = settings
         self.failure: BaseException | None = None
         names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
-        operations = {
-            operation.key: operation for entity in entities or models.entities() for operation in entity.operations()
-        }
+        entities = tuple(entities or models.entities())
+        operations = {operation.key: operation for entity in entities for operation in entity.operations()}
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
-        self.replying = connections.Outbound(url, f"{settings.service_name} replies")  # a forged address may end it
-        self.publisher, self.replier = Publisher(self.outbound), Publisher(self.replying)
-        self._topology = _topology(settings, names, operations.values())
+        self.replying = connections.Outbound(  # a forged address may end it
+            url, f"{settings.service_name} replies", connections.AT_ONCE
+        )
+        self._upkeep = Upkeep(_topology(settings, names, operations.values()).declare, self.broker.open_channel)
+        self.publisher = Publisher(self.outbound, self._upkeep.restore)
+        self.replier = Publisher(self.replying, self._upkeep.restore)
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
-            UnitOfWork(self.database, settings.max_answer),
+            UnitOfWork(self.database, Sizes(entities, settings.max_answer)),
             Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
             self.publisher,
             self.replier,
             self.database,
             names,
-            event_tries=Tries(seconds=settings.publish_patience),
+            read_ttl=settings.read_ttl,
         )
-        self._purging: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
         self.app = FastStream(
             self.broker,
             logger=None,
-            on_startup=[self._start],
-            after_startup=[self._say_so],
-            on_shutdown=[self._purge_no_more],
+            on_startup=[self._connect],
+            after_startup=[self._start],
+            on_shutdown=[self._stop],
             after_shutdown=[self._close],
         )
 
     def _subscribe(self, names: wire.Names) -> None:
         settings, subscribers = self.settings, self._subscribers
-        body, size = settings.max_body, settings.batch_size
-        writes = Limits(prefetch=settings.prefetch, requests=size, body=body)
-        reads = Limits(prefetch=size, requests=size, body=body)  # what waits here cannot expire
+        reads = Limits(  # what waits here cannot expire
+            prefetch=settings.batch_size,
+            requests=settings.batch_size,
+            body=settings.max_body,
+            window=settings.prefetch_size,
+        )
+        given_up = replace(reads, counts=True)  # by a quorum queue
+        writes = replace(given_up, prefetch=settings.prefetch)
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
-            await subscribers.write(batch)
+            await subscribers.carefully(batch, subscribers.write)
 
-        @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
+        @self.broker.batches(
+            names.reads, limits=reads, prepare=self._upkeep.declare
+        )  # in an outage they are answered too
         async def read(batch: Batch) -> None:
-            await subscribers.read(batch)
+            await subscribers.carefully(batch, subscribers.read)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._declare)  # needs no database
+        @self.broker.batches(names.expired, limits=given_up, prepare=self._prepare)
+        async def expired(batch: Batch) -> None:
+            await subscribers.carefully(batch, subscribers.expired)
+
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs none but for suspects
         async def unrouted(batch: Batch) -> None:
-            await subscribers.unrouted(batch)
+            await subscribers.carefully(batch, subscribers.unrouted)
 
-    async def _start(self) -> None:
+    async def _connect(self) -> None:
         await self.outbound.connect()
         await self.replying.connect()
-        self._purging = asyncio.create_task(retention.purge_inbox(self.database, self.settings.inbox_retention))
 
-    async def _say_so(self) -> None:
+    async def _start(self) -> None:
+        purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
+        chores = (purging, self._keep_time(), self._upkeep.watch())
+        self._chores = [asyncio.create_task(chore) for chore in chores]
         broker = connections.place(self.settings.rabbitmq_url.get_secret_value())
         log.info("serving %s from RabbitMQ at %s and %s", self.settings.service_name, broker, self.database.place)
 
-    async def _purge_no_more(self) -> None:
-        if self._purging:
-            self._purging.cancel()
-            await asyncio.gather(self._purging, return_exceptions=True)
+    async def _keep_time(self) -> None:
+        """Look at the database's clock, as each probe does, again and again."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self.database.probe()
+            await asyncio.sleep(LOOK)
+
+    async def _stop(self) -> None:
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
 
     async def _close(self) -> None:
         await self.outbound.close()
@@ -114,14 +141,7 @@ class Service:
             await self.database.probe()
         except Unavailable as error:
             raise Pause(str(error)) from error
-        await self._declare()
-
-    async def _declare(self) -> None:
-        channel = await self.broker.open_channel()
-        try:
-            await self._topology.declare(channel)
-        finally:
-            await channel.close()
+        await self._upkeep.declare()
 
     def _fail(self, error: BaseException) -> None:
         if self.failure:

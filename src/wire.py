@@ -61,6 +61,14 @@ class Names:
         return f"{self.service}.events"
 
     @property
+    def parked(self) -> str:
+        return f"{self.service}.parked"
+
+    @property
+    def released(self) -> str:
+        return f"{self.service}.released"
+
+    @property
     def dead(self) -> str:
         return f"{self.service}.dead"
 
@@ -68,11 +76,20 @@ class Names:
     def unrouted(self) -> str:
         return f"{self.service}.unrouted"
 
+    @property
+    def expired(self) -> str:
+        """Writes that their partition has given up."""
+        return f"{self.service}.expired"
+
     def queues(self, partitions: int) -> list[str]:
         """Every queue that the service declares with so many partitions."""
-        return [*self.partitions(partitions), self.reads, self.unrouted, self.dead]
+        return [
+            *self.partitions(partitions),
+            *(self.reads, self.unrouted, self.expired, self.dead, self.parked, self.released),
+        ]
 
     @property
     def exchanges(self) -> list[str]:
         """Every exchange that the service declares; ``writes`` where there are several partitions."""
-        return [self.requests, self.writes, self.events, self.dead, self.unrouted]
+        own = (self.requests, self.writes, self.events)
+        return [*own, self.dead, self.unrouted, self.expired, self.parked, self.released]

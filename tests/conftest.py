@@ -80,7 +80,8 @@ def private_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbi
     if rabbitmq.scripts() is None:
         pytest.skip("this system has no rabbitmq-server of its own")
     plugins = ("rabbitmq_consistent_hash_exchange",)
-    with rabbitmq.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins) as server:
+    limits = {"dead_letter_worker_publisher_confirm_timeout": 2000}  # milliseconds between its attempts
+    with rabbitmq.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins, limits=limits) as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 """A program that runs, what it says, and its end."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -38,12 +39,17 @@ class Started:
     def running(self) -> bool:
         return self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     async def says(self, text: str, times: int = 1) -> str:
         """The last of so many lines of its log that hold the text, once they are there."""
-        async with asyncio.timeout(DEADLINE), self._line:
-            await self._line.wait_for(lambda: len(self._said(text)) >= times or self._stderr.at_eof())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE), self._line:
+                await self._line.wait_for(lambda: len(self._said(text)) >= times or self._stderr.at_eof())
         if len(said := self._said(text)) < times:
-            raise AssertionError(f"ended without saying {text!r}:\n" + "".join(self.log[-20:]))
+            raise AssertionError(f"has not said {text!r}:\n" + "".join(self.log[-20:]))
         return said[times - 1]
 
     def signal(self, number: signal.Signals) -> None:

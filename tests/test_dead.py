@@ -269,6 +269,40 @@ async def test_what_must_not_be_sent_again_is_not_and_that_is_said(
     await left(settings, 1)
 
 
+@pytest.mark.parametrize(
+    ("reason", "reply_to", "doubted"),
+    [
+        ("urn:db:problem:internal", "somebody", True),
+        ("urn:db:problem:internal", None, False),
+        ("urn:db:problem:deadline-exceeded", "somebody", True),
+        ("unanswered", "somebody", False),
+        ("kills-process", None, True),
+    ],
+)
+async def test_a_letter_whose_change_may_stand_is_sent_again_only_by_its_id(
+    db: Requester,
+    client: Client,
+    settings: config.Settings,
+    reason: str,
+    reply_to: str | None,
+    doubted: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Who was told to ask again may have done so, and what kills may do so after the commit."""
+    async with raw(settings) as channel:
+        exchange = await channel.get_exchange(harness.names(settings).dead)
+        letter = aio_pika.Message(b"{}", headers={"reason": reason}, reply_to=reply_to)
+        await exchange.publish(letter, "session.create")
+    (named,) = await ids(settings)
+    every = await dead(settings, "replay", "--all")
+    assert every.code == int(doubted)
+    if doubted:
+        assert every.out == f"{named}  not replayed: its change may stand already; its id sends it again\n"
+        assert (await dead(settings, "replay", named)).code == 0
+    await served(client, db)
+    assert await client.call("session.count") == {"count": 3}
+    await left(settings, 0)
+
+
 async def test_drop_takes_the_letter_that_is_named_and_no_other(db: Requester, settings: config.Settings) -> None:
     await die(db, settings, "a", "b", "c")
     first, second, third = await ids(settings)

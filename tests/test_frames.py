@@ -18,6 +18,8 @@ from src.amqp import frames, stream
 from src.amqp.frames import UNDECODABLE, Delivery, Properties, tolerable_header, tolerable_method
 from tests.marshalled import NAMES, nested, payload, short, table
 
+TAPPED, PLAIN = 1, 2
+"""Channels."""
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]
 SOUND = Basic.Properties(
     content_type="application/json",
@@ -139,6 +141,73 @@ def test_whatever_the_routing_key_holds_the_method_decodes(routing_key: bytes) -
         assert tolerable == delivery(routing_key)
 
 
+SENT: list[Any] = [  # by a server: what has arguments at all
+    commands.Connection.Start, commands.Connection.Secure, commands.Connection.Tune, commands.Connection.OpenOk,
+    commands.Connection.Close, commands.Connection.Blocked, commands.Channel.OpenOk, commands.Channel.Flow,
+    commands.Channel.FlowOk, commands.Channel.Close, commands.Queue.DeclareOk, commands.Queue.PurgeOk,
+    commands.Queue.DeleteOk, commands.Basic.ConsumeOk, commands.Basic.Cancel, commands.Basic.CancelOk,
+    commands.Basic.Return, commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.GetEmpty, commands.Basic.Ack,
+    commands.Basic.Nack,
+]  # fmt: skip
+ARGUMENTS = {
+    "octet": st.binary(min_size=1, max_size=1),
+    "short": st.binary(min_size=2, max_size=2),
+    "long": st.binary(min_size=4, max_size=4),
+    "longlong": st.binary(min_size=8, max_size=8),
+    "shortstr": st.binary(max_size=255).map(short) | st.just(short(b"\xed\xa0\x80" + "é".encode() * 126)),
+    "longstr": st.binary(max_size=300).map(lambda data: struct.pack(">I", len(data)) + data),
+    "table": st.just(table()),  # the server's properties, which no stranger writes
+    "bit": st.binary(min_size=1, max_size=1),
+}
+
+
+@st.composite
+def methods(draw: st.DrawFn) -> bytes:
+    """The payload of any method that a server sends; bits share a byte, which comes last or before a string."""
+    method = draw(st.sampled_from(SENT))
+    kinds = [method.amqp_type(name) for name in method.__slots__]
+    pieces = [draw(ARGUMENTS[kind]) for index, kind in enumerate(kinds) if kinds[index : index + 2] != ["bit", "bit"]]
+    return struct.pack(">I", method.index) + b"".join(pieces)
+
+
+def headers() -> st.SearchStrategy[bytes]:
+    return LISTS.map(lambda properties: struct.pack(">HHQ", 60, 0, 5) + properties)
+
+
+FRAMES = st.lists(
+    st.one_of(
+        st.tuples(st.just(frames.METHOD), methods()),
+        st.tuples(st.just(frames.HEADER), headers()),
+        st.tuples(st.just(frames.BODY), st.binary(max_size=300)),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(FRAMES)
+def test_whatever_a_frame_holds_what_aiormq_is_given_decodes(sending: list[tuple[int, bytes]]) -> None:
+    data = b"".join(frames.frame(kind, PLAIN, payload_) for kind, payload_ in sending)
+    read, _ = asyncio.run(decoded_of([data]))
+    assert len(read) == sum(bool(payload_) for _, payload_ in sending)
+
+
+@given(FRAMES)
+def test_whatever_a_frame_holds_what_is_tapped_is_read(sending: list[tuple[int, bytes]]) -> None:
+    deliver = b"\0\x3c\0\x3c" + short(b"tag") + struct.pack(">QB", 1, 0) + short(b"") + short(b"\xff")
+    data = b"".join(frames.frame(kind, TAPPED, payload_) for kind, payload_ in [(frames.METHOD, deliver), *sending])
+    _, delivered = asyncio.run(decoded_of([data]))
+    for each in delivered:
+        each.routing_key.encode()
+        str(each.properties).encode()
+
+
+@pytest.mark.parametrize("method", SENT, ids=lambda method: method.name)
+def test_a_method_that_is_cut_short_raises_in_aiormq_alone(method: Any) -> None:
+    for size in range(6):
+        tolerable_method(struct.pack(">I", method.index) + b"\xff" * size)
+
+
 def sound_or_salvaged(data: bytes) -> header.ContentHeader:
     return decoded(tolerable_header(data))
 
@@ -181,10 +250,6 @@ def test_what_is_published_is_written_as_pamqp_writes_it(
     assert b"".join(written) == b"".join(pamqp.frame.marshal(each, 7) for each in expected)
 
 
-TAPPED, PLAIN = 1, 2
-"""Channels."""
-
-
 def message(channel: int, tag: int, content: bytes, data: bytes, size: int = 131064) -> list[bytes]:
     deliver = commands.Basic.Deliver("consumer", tag, exchange="", routing_key="session.create")
     pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
@@ -220,16 +285,22 @@ def is_tapped(frame: bytes) -> bool:
 
 async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes], list[Delivery]]:
     """What aiormq reads of a stream that comes in these pieces, marshalled again, and what the tap is given."""
+    read, delivered = await decoded_of(pieces, limit)
+    return [pamqp.frame.marshal(frame, channel) for channel, frame in read], delivered
+
+
+async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tuple[int, Any]], list[Delivery]]:
+    """The same, as pamqp has decoded it: channels and frames."""
     reader, delivered = stream.FrameReader(asyncio.get_running_loop()), list[Delivery]()
     reader.taps[TAPPED] = frames.Deliveries(delivered.append, limit)
     receiver = FrameReceiver(reader)
     for piece in pieces:
         reader.feed_data(piece)
     reader.feed_eof()
-    read = []
+    read = list[tuple[int, Any]]()
     while not reader.at_eof():
         _, channel, frame = await receiver.get_frame()
-        read.append(pamqp.frame.marshal(frame, channel))
+        read.append((channel, frame))
     return read, delivered
 
 

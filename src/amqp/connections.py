@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10  # seconds
 HEARTBEAT = 10  # seconds
 RECONNECT_INTERVAL = 1  # seconds
+AT_ONCE = 0.1  # seconds: the interval of a connection that any requester may end
 CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
 
 LOST = (AMQPError, OSError, RuntimeError)
@@ -50,12 +51,12 @@ class TolerantConnection(RobustConnection):
         channel.closing.add_done_callback(untap)
 
 
-async def connect(url: str, name: str) -> TolerantConnection:
-    """A connection that heals itself from now on. Raises what aio-pika raises."""
+async def connect(url: str, name: str, interval: float | None = None) -> TolerantConnection:
+    """A connection that heals itself from now on, at each ``interval``. Raises what aio-pika raises."""
     return await connect_robust(
         named(url, name),
         timeout=CONNECT_TIMEOUT,
-        reconnect_interval=RECONNECT_INTERVAL,
+        reconnect_interval=RECONNECT_INTERVAL if interval is None else interval,
         connection_class=TolerantConnection,
     )
 
@@ -63,14 +64,15 @@ async def connect(url: str, name: str) -> TolerantConnection:
 class Outbound:
     """A connection that messages go out by."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, interval: float | None = None) -> None:
         self._url = url
         self._name = name
+        self._interval = interval
         self._connection: TolerantConnection | None = None
 
     async def connect(self) -> None:
         """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
-        self._connection = await connect(self._url, self._name)
+        self._connection = await connect(self._url, self._name, self._interval)
 
     async def ready(self) -> aiormq.abc.AbstractConnection:
         """Wait until the connection is up and not blocked by an alarm of the broker."""

@@ -44,7 +44,10 @@ _LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up t
     DELIVER: (None, 9, None, None),  # consumer tag; delivery tag, redelivered; exchange; routing key
     RETURN: (2, None, None, None),  # reply code; reply text; exchange; routing key
     GET_OK: (9, None, None),  # delivery tag, redelivered; exchange; routing key
-}
+    **dict.fromkeys((b"\0\x0a\0\x32", b"\0\x14\0\x28"), (2, None)),  # connection and channel close: code; text
+    **dict.fromkeys((b"\0\x0a\0\x29", b"\0\x0a\0\x3c", b"\0\x32\0\x0b"), (None,)),  # open-ok, blocked, declare-ok
+    **dict.fromkeys((b"\0\x3c\0\x15", b"\0\x3c\0\x1e", b"\0\x3c\0\x1f", b"\0\x3c\0\x48"), (None,)),  # consume-ok,
+}  # cancel, cancel-ok, get-empty
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Delivery:
     properties: Properties
     body: bytes
     size: int
+    redelivered: bool = False
 
 
 class Contents:
@@ -127,8 +131,9 @@ class Deliveries:
             return False
         elif contents.add(kind, payload):
             method, contents.method = contents.method, b""
-            tag, routing_key = _delivered(method)
-            self._arrive(Delivery(tag, routing_key, properties(contents.header), contents.body, contents.size))
+            tag, redelivered, routing_key = _delivered(method)
+            described = properties(contents.header)
+            self._arrive(Delivery(tag, routing_key, described, contents.body, contents.size, redelivered))
         return True
 
 
@@ -154,14 +159,14 @@ def tolerable_header(payload: bytes) -> bytes:
 
 
 def tolerable_method(payload: bytes) -> bytes:
-    """The payload of a method frame. A routing key that is not UTF-8 (RabbitMQ takes some) is written in escapes."""
+    """The payload of a method frame. A string that is not UTF-8 (RabbitMQ takes such routing keys) is in escapes."""
     layout = _LAYOUTS.get(payload[:4])
     if layout is None:
         return payload
     pieces, offset = [payload[:4]], 4
     for size in layout:
         if size is None:
-            length = payload[offset]
+            length = int.from_bytes(payload[offset : offset + 1])
             pieces.append(_short(_text(payload[offset + 1 : offset + 1 + length])))
             offset += 1 + length
         else:
@@ -241,12 +246,12 @@ def _table(values: Mapping[str, Any]) -> bytes:
     return _SIZE.pack(len(written)) + written
 
 
-def _delivered(method: bytes) -> tuple[int, str]:
-    """Delivery tag and routing key."""
+def _delivered(method: bytes) -> tuple[int, bool, str]:
+    """Delivery tag, whether it is a redelivery, and routing key."""
     at = 5 + method[4]  # after the consumer tag
-    tag = int.from_bytes(method[at : at + 8])
+    tag, redelivered = int.from_bytes(method[at : at + 8]), method[at + 8] == 1
     at += 10 + method[at + 9]  # after the exchange
-    return tag, _text(method[at + 1 : at + 1 + method[at]])
+    return tag, redelivered, _text(method[at + 1 : at + 1 + method[at]])
 
 
 def _text(data: bytes) -> str:

@@ -10,17 +10,18 @@ rejected                                     yes        yes        –
 rejected, a write without an address         –          yes        the problem
 rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
 failed, a write                              yes        –          the problem
-an event of it was refused for too long      as above   in vain    ``unpublished``
-a read, whatever became of it                yes        –          –
+what has killed the process, a read as well  yes        –          ``kills-process``
+any other read                               yes        –          –
 ===========================================  =========  =========  ==============================
 
-Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write.
+Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write. An event
+that a subscriber's full queue refuses is parked until there is room: that is nothing to the request.
 """
 
 import hashlib
 import itertools
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from src import wire
@@ -31,10 +32,10 @@ from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
-LONGEST_COPIED = 1000  # characters of a header; more of them may not fit a frame
+LONGEST_COPIED = 800  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
 MOST_REPLAYS = 2**31
-UNANSWERED, UNPUBLISHED = "unanswered", "unpublished"
-CHANGED = frozenset({UNPUBLISHED})  # the change of such a letter is committed: to send it again would change more
+UNANSWERED = "unanswered"
+KILLS_PROCESS = "kills-process"
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
@@ -78,13 +79,15 @@ class Settled:
             return []
         return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
 
-    def dead_letters(self, names: wire.Names, *, answered: bool, announced: bool) -> list[Message]:
+    def dead_letters(self, names: wire.Names, *, answered: bool) -> list[Message]:
         """The request as it came (of a body that was too large the beginning), where nobody else would hear of it."""
-        reason = self._reason(answered=answered, announced=announced)
+        reason = self._reason(answered=answered)
         return [_dead_letter(self.received, reason, self.outcome, names)] if reason else []
 
-    def _reason(self, *, answered: bool, announced: bool) -> str | None:
+    def _reason(self, *, answered: bool) -> str | None:
         received, outcome = self.received, self.outcome
+        if outcome.state is State.DEADLY:
+            return KILLS_PROCESS
         if not received.may_write:
             return None
         if outcome.state is State.FAILED:
@@ -93,7 +96,12 @@ class Settled:
             return outcome.type
         if outcome.state is State.REJECTED and not answered and not received.direct:
             return UNANSWERED
-        return None if announced else UNPUBLISHED
+        return None
+
+
+def parked(event: Message, names: wire.Names) -> Message:
+    """The same event, kept where the broker publishes it again and again, until each of its queues has taken it."""
+    return replace(event, exchange=names.parked, mandatory=True)
 
 
 def failure(outcome: Outcome) -> str:
@@ -144,7 +152,7 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     properties = received.properties
     headers: dict[str, Any] = {
         wire.REASON: reason,
-        wire.DETAIL: _detail(reason, outcome)[:LONGEST_COPIED],
+        wire.DETAIL: _shortened(_detail(reason, outcome)),
         wire.OPERATION: received.delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
@@ -169,7 +177,7 @@ def _copied(received: Received[Any]) -> dict[str, Any]:
     given = received.headers
     key, replay = given.get(wire.PARTITION_KEY), given.get(wire.REPLAY)
     copied = {
-        wire.PARTITION_KEY: key if isinstance(key, str) and len(key) <= LONGEST_COPIED else None,
+        wire.PARTITION_KEY: key if isinstance(key, str) and key == _shortened(key) else None,
         wire.REPLAY: replay if type(replay) is int and 0 < replay < MOST_REPLAYS else None,
         wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,
         UNDECODABLE: True if UNDECODABLE in given else None,
@@ -178,7 +186,9 @@ def _copied(received: Received[Any]) -> dict[str, Any]:
     return {name: value for name, value in copied.items() if value is not None}
 
 
+def _shortened(text: str) -> str:
+    return text.encode(errors="replace")[:LONGEST_COPIED].decode(errors="ignore")
+
+
 def _detail(reason: str, outcome: Outcome) -> str:
-    if reason == UNANSWERED:
-        return outcome.type
-    return "its events were refused" if reason == UNPUBLISHED else failure(outcome)
+    return outcome.type if reason == UNANSWERED else failure(outcome)

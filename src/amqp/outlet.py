@@ -19,7 +19,8 @@ WRITE_SIZE = 1024 * 1024  # bytes that are written before the socket must have t
 
 class Result(Enum):
     TAKEN = auto()
-    REFUSED = auto()  # returned, nacked, not confirmed in time, or its exchange is missing
+    REFUSED = auto()  # returned, nacked or not confirmed in time
+    MISSING = auto()  # its exchange is not there
     UNKNOWN = auto()  # its connection was lost: nobody knows, and nobody is to blame
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from aiormq.exceptions import AMQPChannelError
+from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from src import pauses, wire
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
@@ -33,6 +33,9 @@ class Tries:
 
 ONCE = Tries(seconds=0, losses=3)
 """A refused message is given up, and one whose connection was lost three times: it may be what kills it."""
+
+UNLESS_REFUSED = Tries(seconds=0)
+"""A refused message is given up, but never one whose connection was lost."""
 
 FOREVER = Tries(seconds=math.inf)
 
@@ -60,6 +63,8 @@ class _Effort:
                 return self._seconds > 0
             case Result.UNKNOWN:
                 return self._losses > 0
+            case Result.MISSING:
+                return True
             case _:
                 assert_never(result)
 
@@ -68,11 +73,12 @@ class Publisher:
     """Publishes over a connection of its own, for a broker short of memory stops reading from those that publish.
 
     Each exchange has its own channel: to publish to one that is missing closes the channel, and must not take others
-    with it.
+    with it. ``restore`` declares what is missing.
     """
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, restore: Callable[[], Awaitable[None]]) -> None:
         self._outbound = outbound
+        self._restore = restore
         self._outlets: dict[str, Outlet] = {}
         self._opening = asyncio.Lock()
 
@@ -94,6 +100,8 @@ class Publisher:
             pause = next(pausing)
             effort.spend(results, clock() - begun + pause)
             pending = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
+            if Result.MISSING in results:
+                await self._restore()
             if pending:
                 await asyncio.sleep(pause)
         return taken
@@ -101,15 +109,18 @@ class Publisher:
     async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[Result]:
         """Publish one after the other: the one that closes the channel, or kills the connection, takes none along.
 
-        Direct replies that are tried once are given up after some losses: an address that nobody has kills each time.
+        A direct reply with which the connection was lost is given up: an address that nobody has ends it each time.
+        After some losses all the others are.
         """
         results: list[Result] = []
+        losses = 0
         for message in messages:
             direct = not message.exchange and message.routing_key.startswith(wire.DIRECT_REPLY_TO)
-            if direct and results.count(Result.UNKNOWN) >= tries.losses:
-                results.append(Result.REFUSED)
-            else:
-                results += await self._attempt([message])
+            result = Result.REFUSED
+            if not direct or losses < tries.losses:
+                (result,) = await self._attempt([message])
+                losses += result is Result.UNKNOWN
+            results.append(Result.REFUSED if direct and result is Result.UNKNOWN else result)
         return results
 
     async def _attempt(self, messages: Sequence[Message]) -> list[Result]:
@@ -138,7 +149,10 @@ class Publisher:
     async def _blame(self, closed: asyncio.Future[None], count: int) -> Result:
         """What became of messages that the broker did not answer for. Of several one has closed the channel: which?"""
         if closed.done():
-            refused = count == 1 and not closed.cancelled() and isinstance(closed.exception(), AMQPChannelError)
+            reason = None if closed.cancelled() else closed.exception()
+            if isinstance(reason, ChannelNotFoundEntity):
+                return Result.MISSING
+            refused = count == 1 and isinstance(reason, AMQPChannelError)
         else:
             refused = await self._is_up()
         return Result.REFUSED if refused else Result.UNKNOWN

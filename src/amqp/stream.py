@@ -49,7 +49,7 @@ class FrameReader(asyncio.StreamReader):
             payload, tap = data[begin:end], self.taps.get(channel)
             if tap is not None and tap(kind, payload):
                 taken = True
-            else:
+            elif payload or kind != frames.BODY:  # an empty piece says nothing, and pamqp takes none
                 self._hand_on(kind, channel, payload)
             at = end + 1
         self._rest = data[at:]

@@ -13,13 +13,14 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from src import wire
 from src.amqp.frames import UNDECODABLE
-from src.amqp.outgoing import CHANGED, MOST_REPLAYS
+from src.amqp.outgoing import KILLS_PROCESS, MOST_REPLAYS
 from src.clock import now
-from src.errors import PREFIX
+from src.errors import PREFIX, Problem
 
 _IDS = uuid.UUID("e0a1f6c2-7f0c-5b8e-9a55-2f6f0b7d3c19")
 _PROPERTIES = ("message_id", "correlation_id", "reply_to", "content_type", "content_encoding", "app_id", "user_id")
 _SENT_AGAIN = (wire.PARTITION_KEY, wire.DRY_RUN, UNDECODABLE)
+_UNPUBLISHED = "unpublished"  # of an earlier version: the change is committed, and an event of it was refused
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -65,9 +66,15 @@ class Letter:
     @property
     def refusal(self) -> str | None:
         """Why it is not to be sent again."""
-        if self.reason in CHANGED:
+        if self.reason == _UNPUBLISHED:
             return "its change stands already"
         return "it holds only the beginning of its body" if self.size > len(self.message.body) else None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it is sent again only where it is named: who was told to ask again may have done so."""
+        told = self.message.reply_to and self.reason in _retryable()
+        return "its change may stand already; its id sends it again" if told or self.reason == KILLS_PROCESS else None
 
     @property
     def line(self) -> str:
@@ -103,6 +110,12 @@ class Letter:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=str(uuid.uuid5(_IDS, origin + b"\0%d" % number)),
         )
+
+
+def _retryable(kind: type[Problem] = Problem) -> set[str]:
+    """The problems that say so, by name."""
+    own = {kind.name()} if kind.retryable else set()
+    return own.union(*map(_retryable, kind.__subclasses__()))
 
 
 def printable(text: str) -> str:

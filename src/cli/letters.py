@@ -123,7 +123,8 @@ async def _replay(to: Target, letter_id: str) -> bool:
     kept = 0
     async with _opened(to) as box:
         async for letter in box.chosen(letter_id):
-            if refusal := letter.refusal or await box.send(letter):
+            doubt = None if letter_id else letter.doubt
+            if refusal := letter.refusal or doubt or await box.send(letter):
                 print_line(f"{letter.id}  not replayed: {refusal}")
                 kept += 1
     typer.echo(f"{box.taken} replayed{f', {kept} not' if kept else ''}", err=True)

@@ -1,29 +1,16 @@
 """Nothing is acked before what comes of it is out, and what nobody takes stops nobody."""
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
 
-import aio_pika
 import pytest
 
 import config
 from tests import harness, requester
+from tests.full import full_queue
 from tests.guarantees.held import hold
 from tests.guarantees.traces import sessions
 from tests.guarantees.writes import MISSING, NOTE, REJECTED, SESSION, WRITES
 from tests.requester import Collected, Requester
-
-
-@contextlib.asynccontextmanager
-async def full_queue(settings: config.Settings) -> AsyncIterator[aio_pika.abc.AbstractQueue]:
-    """A subscriber to all events that takes none until it is consumed."""
-    async with harness.channel(settings.rabbitmq_url.get_secret_value()) as channel:
-        limits: Any = {"x-max-length": 1, "x-overflow": "reject-publish"}
-        queue = await channel.declare_queue(exclusive=True, arguments=limits)
-        await channel.default_exchange.publish(aio_pika.Message(b"full"), queue.name)
-        await queue.bind(harness.names(settings).events, "#")
-        yield queue
 
 
 @pytest.mark.parametrize("kind", ["answers", "events", "dead letters"])
@@ -55,36 +42,6 @@ async def test_a_request_is_not_acked_before_what_comes_of_it_is_confirmed(
         assert await harness.depth(settings, names.partition(0)) == 0
     assert (once.id, once.body) == (again.id, again.body)
     assert held.batches == [1]
-
-
-async def test_an_event_that_a_subscriber_refuses_is_published_again(
-    db: Requester, events: Collected, settings: config.Settings
-) -> None:
-    async with full_queue(settings) as queue:
-        assert (await db.ask("session.close", {"id": SESSION}, "m")).problem is None
-        first, second = await events.take(2)
-        async with queue.iterator(no_ack=True) as taken:
-            arrived = [(await anext(taken)).body for _ in range(2)]
-        assert await harness.depth(settings, harness.names(settings).dead) == 0
-    assert arrived == [b"full", first.body]
-    assert first == second
-
-
-async def test_an_event_refused_for_too_long_is_a_dead_letter_and_the_service_goes_on(
-    settings: config.Settings,
-) -> None:
-    impatient = settings.model_copy(update={"publish_patience": 0.1})
-    async with (
-        harness.running(impatient),
-        requester.asking(settings) as db,
-        requester.listening(settings, harness.names(settings).dead) as dead_letters,
-        full_queue(settings),
-    ):
-        served = [await db.ask("session.create", {}, message_id) for message_id in ("m", "n")]
-        letters = await dead_letters.take(2)
-    assert [(letter.id, letter.headers["reason"]) for letter in letters] == [("m", "unpublished"), ("n", "unpublished")]
-    assert [answer.problem for answer in served] == [None, None]
-    assert await harness.depth(settings, harness.names(settings).partition(0)) == 0
 
 
 @pytest.mark.parametrize("queue", ["missing", "full"])

@@ -42,9 +42,9 @@ async def test_one_message_id_sent_a_hundred_times_at_once_is_applied_once(bench
 async def test_what_was_never_a_request_to_the_service_ends_as_a_dead_letter(bench: Bench) -> None:
     """Somebody may publish to a queue by its name."""
     letters = len(bench.letters.all)
-    for queue in ("writes.0", "reads", "unrouted"):
+    for queue in ("writes.0", "reads", "unrouted", "expired"):
         await bench.send(f"{bench.service.settings.service_name}.{queue}", CREATE, exchange="")
-    await bench.letters.reach(lambda: len(bench.letters.all) == letters + 3)
+    await bench.letters.reach(lambda: len(bench.letters.all) == letters + 4)
     assert {letter.reason for letter in bench.letters.all[letters:]} == {"unknown-operation"}
 
 

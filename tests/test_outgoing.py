@@ -1,0 +1,97 @@
+"""What goes out fits the broker's frames, whatever came in. No broker is needed."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from src import errors, wire
+from src.amqp import frames
+from src.amqp.decoder import Decoder, Received
+from src.amqp.frames import UNDECODABLE, Delivery, Properties
+from src.amqp.outgoing import Message, Settled, parked
+from src.models import entities
+from src.work.requests import Event, Outcome, State
+
+SMALLEST = 4096
+"""Bytes of the smallest frame that AMQP 0-9-1 lets two peers agree on."""
+NAMES = wire.Names("n" * 60)
+OPERATIONS = {operation.key: operation for entity in entities() for operation in entity.operations()}
+LONGEST = max(OPERATIONS, key=len)
+
+
+def short(data: str) -> str:
+    """As much of a text as fits a short string."""
+    return data.encode(errors="ignore")[:255].decode(errors="ignore")
+
+
+TEXTS = st.text(max_size=255).map(short) | st.just("é" * 127) | st.just("x" * 255)
+LONG_TEXTS = st.text() | st.sampled_from(["é" * 3000, "🤖" * 999, "x" * 5000, "\ud800" * 999])
+
+
+@dataclass
+class Hostile:
+    """Everything that a requester writes."""
+
+    routing_key: str
+    string: str
+    partition_key: str
+    detail: str
+
+
+HOSTILE = st.builds(Hostile, TEXTS | st.sampled_from([*OPERATIONS]), TEXTS, LONG_TEXTS, LONG_TEXTS)
+WORST = Hostile("é" * 127, "é" * 127, "é" * 500, "é" * 5000)
+
+
+def received(hostile: Hostile, more: dict[str, Any]) -> Received[Any]:
+    strings: dict[str, Any] = dict.fromkeys(
+        ("content_type", "content_encoding", "correlation_id", "reply_to"), hostile.string
+    )
+    headers = {
+        "partition-key": hostile.partition_key,
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+        "x": "y" * 9999,
+    } | more
+    ids: dict[str, Any] = dict.fromkeys(("message_id", "message_type", "user_id", "app_id"), hostile.string)
+    delivery = Delivery(1, hostile.routing_key, Properties(**strings, **ids, headers=headers), b"{", 2**62)
+    return Decoder(OPERATIONS, 1024, require_message_id=False).decode(delivery)
+
+
+def outcomes(detail: str) -> Iterator[Outcome]:
+    event = Event(f"{LONGEST}.failed", "i" * 36, 2**31, "2026-01-01T00:00:00.000000Z", b"{}")
+    for state in State:
+        yield Outcome(state, f"{errors.PREFIX}{'p' * 40}", b"{}", wire.PROBLEM, True, (event,), RuntimeError(detail))
+
+
+def messages(hostile: Hostile) -> Iterator[Message]:
+    copied = {wire.DRY_RUN: True, wire.REPLAY: 2**31 - 1, UNDECODABLE: "x" * 999}
+    for more, outcome in itertools.product(({}, copied), outcomes(hostile.detail)):
+        settled = Settled(received(hostile, more), outcome)
+        events = settled.events(NAMES)
+        yield from [*settled.replies(), *events, *(parked(event, NAMES) for event in events)]
+        for answered in (True, False):
+            yield from settled.dead_letters(NAMES, answered=answered)
+
+
+def written(message: Message) -> Sequence[bytes]:
+    """The method's frame and the header's."""
+    header = frames.content(1, message.properties, b"", SMALLEST)
+    return [frames.publish(1, message.exchange, message.routing_key, message.mandatory), b"".join(header)]
+
+
+@given(HOSTILE)
+@example(WORST)
+def test_whatever_a_request_holds_what_tells_of_it_fits_the_smallest_frame(hostile: Hostile) -> None:
+    for message in messages(hostile):
+        for frame in written(message):
+            assert len(frame) <= SMALLEST
+
+
+@pytest.mark.parametrize(("key", "copied"), [("é" * 400, "é" * 400), ("é" * 401, None), ("é" * 5000, None)])
+def test_a_partition_key_is_copied_whole_or_not_at_all(key: str, copied: str | None) -> None:
+    letters = [message for message in messages(Hostile("a", "b", key, "c")) if message.exchange == NAMES.dead]
+    assert {(letter.properties.headers or {}).get(wire.PARTITION_KEY) for letter in letters} == {copied}
