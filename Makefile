@@ -11,7 +11,7 @@ export m
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new format
+.PHONY: help setup demo test test-all mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new reference format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ db-downgrade: setup ## Take the database back by one revision
 
 db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"
 	@$(RUN) python -m dev.schema new -- "$$m"
+
+reference: setup ## Write docs/reference.md from the source
+	@$(RUN) python -m dev.reference
 
 format: setup ## Apply safe fixes and format the code; show what is left to mend
 	$(RUN) ruff check --fix --exit-zero

@@ -38,7 +38,7 @@ class Broker(RabbitBroker):
     ) -> Callable[[Handler], Handler]:
         """Declare a subscriber to each queue that takes what has arrived there as one batch::
 
-            @broker.batches("db.reads", limits=Limits(prefetch=200, requests=200, body=2**20), prepare=probe)
+            @broker.batches("db.reads", limits=limits, prepare=probe)
             async def read(batch: Batch) -> None: ...
 
         ``prepare`` runs before a queue is consumed, and raises ``Pause`` while that is no use.

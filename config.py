@@ -1,6 +1,7 @@
 """Settings: the only reader of the environment, of ``.env``, and of what ``make up`` has left in ``.servers/urls``."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,11 @@ POSTGRESQL = ("postgresql", "postgres", "postgresql+asyncpg")
 STARTED = Path(__file__).parent / ".servers/urls"
 PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
 PARAMETERS = {"sslmode", "ssl", "application_name", "host", "port"}  # of a database's URL
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+HIGHEST_PORT = 65535
+CENTURY = timedelta(days=36525)  # the clock ends somewhere
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=HIGHEST_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Bytes = Annotated[int, Field(ge=1024, le=128 * 1024 * 1024)]  # RabbitMQ's default max_message_size
 
@@ -56,13 +60,14 @@ class Settings(BaseSettings):
     service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
     write_partitions: Annotated[int, Field(ge=1, le=wire.MOST_PARTITIONS)] = 1
     prefetch: Annotated[int, Field(ge=2, le=20000)] = 400
+    prefetch_size: Bytes = 32 * 1024 * 1024
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200
     max_body: Bytes = 1024 * 1024
     max_answer: Bytes = 4 * 1024 * 1024
     read_ttl: Annotated[int, Field(ge=1, le=86400)] = 30
     require_message_id: bool = False
 
-    inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
+    inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=CENTURY)] = timedelta(days=7)
     graceful_timeout: Seconds = 20
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -76,6 +81,10 @@ class Settings(BaseSettings):
             raise ValueError("is no URL") from None
         if url.scheme not in {"amqp", "amqps"} or not url.host:
             raise ValueError("must begin with amqp:// or amqps:// and name a host")
+        if not _is_port(url.explicit_port):
+            raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
+        if not url.query.get("heartbeat", "0").isdecimal():
+            raise ValueError("has a heartbeat that is no number of seconds")
         return value
 
     @field_validator("database_url")
@@ -85,8 +94,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        try:
+            _ = self.dsn
+        except ValueError:
+            raise ValueError("DATABASE_HOST is no host") from None
         if self.prefetch < 2 * self.batch_size:
             raise ValueError("PREFETCH must be at least twice BATCH_SIZE, or batches would half fill")
+        if self.prefetch_size < self.max_body:
+            raise ValueError("PREFETCH_SIZE must be at least MAX_BODY")
         if self.database_pool_size + self.database_max_overflow < self.write_partitions + 3:
             raise ValueError("DATABASE_POOL_SIZE + DATABASE_MAX_OVERFLOW must be at least WRITE_PARTITIONS + 3")
         return self
@@ -120,10 +135,25 @@ def _libpq(text: str) -> str:
         raise ValueError("is no URL of the form postgresql://user:password@host:port/name")
     if scheme not in POSTGRESQL:
         raise ValueError(f"names {scheme}; this service works with postgresql")
-    if unknown := parse_qs(parts.query, keep_blank_values=True).keys() - PARAMETERS:
-        raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
+    _check_parameters(parts.port, parse_qs(parts.query, keep_blank_values=True))
     query = "&".join(re.sub("^ssl=", "sslmode=", one) for one in parts.query.split("&"))
     return f"postgresql://{login}{at}{parts.netloc}{parts.path}{'?' if query else ''}{query}"
+
+
+def _check_parameters(port: int | None, parameters: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError for what would fail, or wait for ever, when it is used."""
+    if unknown := parameters.keys() - PARAMETERS:
+        raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
+    modes = [*parameters.get("sslmode", ()), *parameters.get("ssl", ())]
+    if len(modes) > 1 or not {*modes} <= {*SSL_MODES}:
+        raise ValueError(f"must have one sslmode of {', '.join(SSL_MODES)}")
+    ports = [each for given in parameters.get("port", ()) for each in given.split(",")]
+    if not _is_port(port) or not all(each.isdecimal() and _is_port(int(each)) for each in ports):
+        raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
+
+
+def _is_port(port: int | None) -> bool:
+    return port is None or 1 <= port <= HIGHEST_PORT
 
 
 class WrongSettings(Exception):
@@ -137,6 +167,8 @@ def load(**overrides: Any) -> Settings:
         return settings if "_env_file" in overrides else Settings(**overrides, **_started(settings))
     except ValidationError as error:
         raise WrongSettings("\n".join(_line(entry) for entry in error.errors())) from None
+    except UnicodeDecodeError:
+        raise WrongSettings(".env is not UTF-8") from None
 
 
 class _Started(BaseSettings):

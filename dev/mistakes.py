@@ -79,8 +79,8 @@ MUTANTS = [
     Mutant(
         "listed rows are not locked",
         "src/loads.py",
-        "        if self._lock:\n            statement",
-        "        if not self._lock:\n            statement",
+        "        locked = statement.with_for_update(key_share=True)\n",
+        "        locked = statement\n",
         ["tests/test_batches.py::test_what_a_handler_has_listed_waits_for_it"],
     ),
     Mutant(
@@ -247,6 +247,44 @@ MUTANTS = [
         ["tests/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
     ),
     Mutant(
+        "a refusal after a change is not taken back",
+        "src/work/unit_of_work.py",
+        "            if batch.refused() or not batch.rows.take_back():\n",
+        "            if batch.refused() or batch.rows.doubtful or changes.any:\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "what is taken back stays in the rows",
+        "src/rows.py",
+        "                setattr(row, name, value)\n",
+        "                pass\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "a row made by a refused request is written",
+        "src/rows.py",
+        "            self.writes.drop(row)\n            self._free_uniques(row)\n",
+        "            self._free_uniques(row)\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "rows beside the answer are not measured",
+        "src/work/sizes.py",
+        "        for row in changes.beside(result):\n",
+        "        for row in ():\n",
+        ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
+    ),
+    Mutant(
+        "a row that is too large cannot shrink",
+        "src/work/sizes.py",
+        "        if len(body) > self._largest and changes.grew(row):\n",
+        "        if len(body) > self._largest:\n",
+        [
+            "tests/test_sizes.py::test_a_row_that_is_too_large_already_can_shrink",
+            "tests/test_sizes.py::test_a_row_that_is_too_large_can_be_deleted",
+        ],
+    ),
+    Mutant(
         "what is not stored waits for no commit",
         "src/work/inbox.py",
         "    keys = sorted([*entries, *unserved])\n",
@@ -254,5 +292,242 @@ MUTANTS = [
         [
             "tests/faults/test_commit.py::test_a_write_whose_commit_is_in_doubt_is_not_answered_otherwise_before_that_has_ended[too_late-committed]"
         ],
+    ),
+    Mutant(
+        "an unknown operation does not say which version answered",
+        "src/errors.py",
+        "        problem.version = version\n",
+        "",
+        ["tests/test_unknown.py::test_an_unknown_operation_is_named_with_the_nearest_ones_and_the_version"],
+    ),
+    Mutant(
+        "a letter may be looked at so many times",
+        "src/amqp/topology.py",
+        '"x-delivery-limit": NEVER',
+        '"x-delivery-limit": 20',
+        ["tests/test_dead.py::test_fifty_looks_lose_no_letter_and_keep_their_order"],
+    ),
+    Mutant(
+        "a limit of -1 is none",
+        "src/amqp/topology.py",
+        '"x-delivery-limit": NEVER',
+        '"x-delivery-limit": -1',
+        ["tests/test_dead.py::test_fifty_looks_lose_no_letter_and_keep_their_order"],
+    ),
+    Mutant(
+        "a replay is another request each time",
+        "src/cli/letter.py",
+        'uuid.uuid5(_IDS, origin + b"\\0%d" % number)',
+        "uuid.uuid4()",
+        ["tests/test_dead.py::test_a_replay_that_dies_before_the_letter_is_acked_is_applied_once"],
+    ),
+    Mutant(
+        "a letter forgets that its request was a dry run",
+        "src/amqp/outgoing.py",
+        "        wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,\n",
+        "",
+        ["tests/test_dead.py::test_a_dry_run_that_is_sent_again_is_still_dry"],
+    ),
+    Mutant(
+        "a change that stands is made again",
+        "src/cli/letter.py",
+        "        if self.reason == _UNPUBLISHED:\n",
+        "        if not self.reason:\n",
+        ["tests/test_dead.py::test_what_must_not_be_sent_again_is_not_and_that_is_said"],
+    ),
+    Mutant(
+        "what somebody was told to ask again is sent again with all",
+        "src/cli/letters.py",
+        "None if letter_id else letter.doubt",
+        "None",
+        ["tests/test_dead.py::test_a_letter_whose_change_may_stand_is_sent_again_only_by_its_id"],
+    ),
+    Mutant(
+        "the reference is not written anew",
+        "src/models/query.py",
+        '    """Begin to answer; the query must be pending."""\n',
+        '    """Begin."""\n',
+        ["tests/test_reference.py::test_the_page_is_what_the_source_says"],
+    ),
+    Mutant(
+        "a command's illegal transition is not said",
+        "src/contract/reference.py",
+        "        yield errors.IllegalTransition\n",
+        "        pass\n",
+        [
+            "tests/test_reference.py::test_a_problem_that_a_request_has_is_said_of_its_operation",
+            "tests/test_reference.py::test_the_problems_of_an_operation_follow_from_what_it_asks_for",
+        ],
+    ),
+    Mutant(
+        "a window keeps whatever comes",
+        "src/amqp/batches.py",
+        "            self.outgrown = self._size > self._limits.window\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a narrow window stays narrow",
+        "src/amqp/batches.py",
+        "            self.outgrown = sum(self._passed) <= self._limits.window\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a statement of an altered table is nobody's fault",
+        "src/database.py",
+        "    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):\n",
+        "    if code in TRANSIENT:\n",
+        ["tests/guarantees/test_altered.py::test_what_meets_an_altered_table_is_served"],
+    ),
+    Mutant(
+        "what a later version adds to an outcome is an error",
+        "src/work/inbox.py",
+        "            for name, subject, version, time, own, *_ in events\n",
+        "            for name, subject, version, time, own in events\n",
+        ["tests/guarantees/test_once.py::test_what_another_version_has_served_is_answered_and_told_the_same"],
+    ),
+    Mutant(
+        "rows are listed however large they are",
+        "src/pieces.py",
+        "        return cls(model, statement, sized, statement.where(total <= PIECE))\n",
+        "        return cls(model, statement, sized, statement)\n",
+        ["tests/test_pieces.py::test_a_list_of_large_rows_reads_no_more_than_an_answer_and_a_piece"],
+    ),
+    Mutant(
+        "writes that are given up go to the dead letters at once",
+        "src/amqp/topology.py",
+        '"x-dead-letter-exchange": names.expired,',
+        '"x-dead-letter-exchange": names.dead,',
+        ["tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_is_answered_and_not_applied[none]"],
+    ),
+    Mutant(
+        "a write that was given up is refused though it was served",
+        "src/subscribers.py",
+        "        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])\n",
+        "        await self._publish(_settled([self._given_up(each) for each in batch.deliveries]))\n"
+        "        await batch.ack()\n",
+        [
+            "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_and_was_served_before_is_answered_and_told_as_it_was"
+        ],
+    ),
+    Mutant(
+        "what was delivered too often is late",
+        "src/subscribers.py",
+        "DeliveryLimit() if died(delivery) == OVER_LIMIT else late",
+        "late",
+        [
+            "tests/faults/test_given_up.py::test_a_write_delivered_too_often_is_a_dead_letter_that_says_so_unless_it_was_served"
+        ],
+    ),
+    Mutant(
+        "writes are given up at least once",
+        "src/amqp/topology.py",
+        '"x-dead-letter-exchange": names.expired,',
+        '"x-dead-letter-exchange": names.expired,\n            "x-dead-letter-strategy": "at-least-once",',
+        [
+            "tests/faults/test_given_up.py::test_a_death_that_no_broker_understands_costs_its_own_request_and_no_other[texts]"
+        ],
+    ),
+    Mutant(
+        "reads are dead-lettered by their queue",
+        "src/amqp/topology.py",
+        '{"x-message-ttl": 2 * self._read_ttl * 1000}',
+        '{"x-message-ttl": 2 * self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}',
+        [
+            "tests/faults/test_given_up.py::test_a_death_that_no_broker_understands_costs_its_own_request_and_no_other[texts]"
+        ],
+    ),
+    Mutant(
+        "reads expire while they wait for the database",
+        "src/amqp/topology.py",
+        "2 * self._read_ttl",
+        "self._read_ttl",
+        [
+            "tests/faults/test_database.py::test_reads_are_answered_while_the_database_is_down_though_writes_that_expired_wait_for_it"
+        ],
+    ),
+    Mutant(
+        "nobody asks the database for the time",
+        "src/database.py",
+        "        now.correct(time, asked)\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes"],
+    ),
+    Mutant(
+        "the time is asked for once",
+        "src/service.py",
+        "asyncio.sleep(LOOK)",
+        "asyncio.sleep(3600)",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "a wrong time stays",
+        "src/clock.py",
+        "        if self._last - LONGEST_HOLD > answered + self._offset:\n            self._last = 0\n",
+        "",
+        ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
+    ),
+    Mutant(
+        "the time goes back by little",
+        "src/clock.py",
+        "            moment = self._last + 1\n",
+        "            pass\n",
+        ["tests/test_clock.py::test_the_time_is_strictly_increasing_also_where_it_is_corrected_by_little"],
+    ),
+    Mutant(
+        "a suspect is served among others",
+        "src/amqp/batches.py",
+        "            if self._suspects(self._arrived[0]):\n                break\n",
+        "",
+        ["tests/test_window.py::test_a_batch_ends_before_what_is_taken_alone"],
+    ),
+    Mutant(
+        "a classic queue's count is believed",
+        "src/amqp/batches.py",
+        "        if not (delivery.redelivered and self._limits.counts):",
+        "        if not delivery.redelivered:",
+        ["tests/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
+    ),
+    Mutant(
+        "an attempt that is given up counts",
+        "src/subscribers.py",
+        "                await self._suspects.take_back(attempt)\n",
+        "",
+        ["tests/guarantees/test_suspects.py::test_handed_over_again_and_again_a_request_is_no_suspect_for_that"],
+    ),
+    Mutant(
+        "an attempt is not counted before it is made",
+        "src/work/careful.py",
+        "        return counted <= ATTEMPTS",
+        "        return True",
+        ["tests/guarantees/test_suspects.py::test_what_kills_unrouted_is_a_dead_letter_and_all_others_are_answered"],
+    ),
+    Mutant(
+        "a suspect that was served is not acquitted",
+        "src/subscribers.py",
+        "            await self._suspects.acquit(attempt)\n",
+        "",
+        ["tests/guarantees/test_suspects.py::test_a_suspect_that_is_served_in_the_end_is_innocent"],
+    ),
+    Mutant(
+        "suspects of several queues are attempted at once",
+        "src/subscribers.py",
+        "        async with self._suspects.alone:\n",
+        "        async with asyncio.Lock():\n",
+        [
+            "tests/guarantees/test_suspects.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"
+        ],
+    ),
+    Mutant(
+        "what kills is answered before it is gone",
+        "src/subscribers.py",
+        "        await batch.ack()\n        await self._replier.publish(settled.replies(), ONCE)\n",
+        "        await self._replier.publish(settled.replies(), ONCE)\n        await batch.ack()\n",
+        ["tests/guarantees/test_suspects.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"],
     ),
 ]

@@ -12,12 +12,12 @@ from sqlalchemy.pool import NullPool
 import config
 from src import models
 from src.database import engine_url
-from src.work import inbox
+from src.work import careful, inbox
 
 LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
 
 models.entities()
-metadata = inbox.table.metadata  # that of every entity, and of the table that is none
+(metadata,) = {table.metadata for table in (inbox.table, careful.table)}  # that of every entity, and of what is none
 
 
 def render(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:

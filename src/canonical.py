@@ -12,32 +12,30 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Between which a number with a point or an exponent must lie; written out, others are many times longer."""
 
 _WHOLE = 1e16
+_AS_WRITTEN = 1e-4  # the smallest that Python writes without an exponent
+_PLAIN = frozenset((str, int, bool, type(None)))  # the kinds of value that stay as they are
 
 
 def canonical(value: Any) -> Any:
     """The value with its numbers as they come back. Raises ValueError where one is too large or too small."""
-    match value:
-        case dict():
-            return {key: canonical(item) for key, item in value.items()}
-        case list():
-            return [canonical(item) for item in value]
-        case float():
-            return _number(value)
-        case _:
-            return value
+    kind = type(value)
+    if kind is dict:
+        return {key: item if type(item) in _PLAIN else canonical(item) for key, item in value.items()}
+    if kind is list:
+        return [item if type(item) in _PLAIN else canonical(item) for item in value]
+    return _number(value) if kind is float else value
 
 
 def growth(value: Any) -> int:
     """About how many characters longer the value is where its numbers are written out without exponents."""
-    match value:
-        case dict():
-            return sum(map(growth, value.values()))
-        case list():
-            return sum(map(growth, value))
-        case float():
-            return abs(int(repr(value).partition("e")[2] or 0))
-        case _:
-            return 0
+    kind = type(value)
+    if kind is dict:
+        return sum([growth(item) for item in value.values() if item and type(item) not in _PLAIN])
+    if kind is list:
+        return sum([growth(item) for item in value if item and type(item) not in _PLAIN])
+    if kind is not float or _AS_WRITTEN <= abs(value) < _WHOLE:
+        return 0
+    return abs(int(repr(value).partition("e")[2] or 0))
 
 
 def same(one: object, other: object) -> bool:

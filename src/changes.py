@@ -4,9 +4,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
+from sqlalchemy import inspect
+
 from src import keys
 from src.base import Base, Record, columns
 from src.canonical import same
+
+_OF_EVERY_CHANGE = frozenset(("version", "updated_at"))
 
 type State = dict[str, Any]
 """What of a row a request can change: its columns, and which rows its collections hold."""
@@ -75,6 +80,30 @@ class Changes:
             if names := _different(before, state(row)):
                 yield Update(row, before, names)
 
+    @property
+    def added(self) -> Collection[Record]:
+        """The rows that the request has made."""
+        return self._added.keys()
+
+    def beside(self, row: object) -> list[Record]:
+        """The other rows that the request has made or changed."""
+        changed = (each for each, before in self._before.items() if each is not row and _different(before, state(each)))
+        return [*changed, *(each for each in self._added if each is not row)]
+
+    def grew(self, row: Record) -> bool:
+        """The row is new, or says more than it did."""
+        if row not in self._before:
+            return row in self._added
+        before, after = self._before[row], state(row)
+        names = {*_different(before, after)} - _OF_EVERY_CHANGE
+        return sum(_size(after[name]) - _size(before[name]) for name in names) > 0
+
+    def earlier(self) -> dict[Record, State]:
+        """What gives each row what it had before the request. Raises LookupError where something is gone for good."""
+        if self._removed:
+            raise LookupError
+        return {update.row: _earlier(update) for update in self.updates()}
+
     def check_removed(self) -> None:
         """Raise where a row was changed after it was deleted: that is written nowhere, and must not look as if."""
         for row, before in self._removed.items():
@@ -86,6 +115,18 @@ def state(row: Record) -> State:
     """What of the row a request can change, as it is now."""
     values = {name: row.__dict__[name] for name in columns(type(row))}
     return values | {name: tuple(held.id for held in getattr(row, name)) for name, _ in keys.collections(type(row))}
+
+
+def _earlier(update: Update) -> State:
+    row, values = update.row, {name: update.before[name] for name in update.names}
+    for name in values.keys() & {name for name, _ in keys.collections(type(row))}:
+        known = {held.id: held for held in (*getattr(row, name), *inspect(row).attrs[name].history.deleted)}
+        values[name] = [known[held_id] for held_id in values[name]]
+    return values
+
+
+def _size(value: object) -> int:
+    return len(pydantic_core.to_json(value))
 
 
 def _different(before: State, after: State) -> list[str]:

@@ -5,6 +5,7 @@ changed. Within a batch every function sees what the requests before it have don
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from src import keys, rows
 from src.base import Base, Record
 from src.canonical import same
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
+from src.pieces import Selection
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
@@ -77,9 +79,21 @@ async def list[M: Record](  # noqa: A001 - it is called as crud.list
     limit: int = 50,
     offset: int = 0,
 ) -> Sequence[M]:
-    """The rows whose attributes equal ``where``, by the attributes in ``order`` (``-`` before a descending one)."""
-    statement = sa.select(model).where(*_equal(model, where)).order_by(*_ordered(model, order))
-    return await rows.of(session).select(statement.limit(limit).offset(offset))
+    """The rows whose attributes equal ``where``, by the attributes in ``order`` (``-`` before a descending one).
+
+    Raises ResultTooLarge as ``select`` does.
+    """
+    values = {f"where_{name}": value for name, value in where.items()} | {"limit": limit, "offset": offset}
+    named = tuple((name, value is None) for name, value in where.items())
+    return await rows.of(session).select(_listing(model, named, tuple(order)), values)
+
+
+async def select[M: Record](session: AsyncSession, model: type[M], statement: sa.Select[M]) -> Sequence[M]:
+    """The rows of the model that a statement finds, locked where the session writes.
+
+    Raises ResultTooLarge in a read, where the rows that it has selected hold more than an answer may.
+    """
+    return await rows.of(session).select(Selection.of(model, statement), {})
 
 
 async def count(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> int:
@@ -124,6 +138,19 @@ async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[st
         values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
         if await rows.of(session).find(type(row), names, values) not in (None, row.id):
             raise Conflict(errors=[error(name, "is taken") for name in names])
+
+
+@lru_cache(1024)
+def _listing[M: Record](model: type[M], where: tuple[tuple[str, bool], ...], order: tuple[str, ...]) -> Selection[M]:
+    """Rows whose attributes in ``where`` equal a value, or are null; the values are parameters."""
+    attributes = [(getattr(model, name), null) for name, null in where]
+    equal = [
+        attribute.is_(None) if null else attribute == sa.bindparam(f"where_{attribute.key}", type_=attribute.type)
+        for attribute, null in attributes
+    ]
+    limit, offset = (sa.bindparam(name, type_=sa.BigInteger()) for name in ("limit", "offset"))
+    statement = sa.select(model).where(*equal).order_by(*_ordered(model, order)).limit(limit).offset(offset)
+    return Selection.of(model, statement)
 
 
 def _equal(model: type[Base], where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:

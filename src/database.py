@@ -1,19 +1,23 @@
 """PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE, never by their text."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any, Self
 
 import pydantic_core
 import sqlalchemy as sa
 from sqlalchemy import event, exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.pool import NullPool
 
 from src import rows
+from src.clock import now
 from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavailable
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -55,6 +59,8 @@ def engine_url(dsn: str) -> tuple[URL, str | None]:
         query["ssl"] = query.pop("sslmode")
     return url.set(drivername="postgresql+asyncpg", query=query), name
 
+
+_PROBE = sa.text("SELECT current_setting('transaction_read_only'), clock_timestamp()")
 
 type _Sessions = async_sessionmaker[AsyncSession]
 
@@ -101,18 +107,19 @@ class Database:
             await session.commit()
 
     @asynccontextmanager
-    async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncSession]:
+    async def reading(self, *, once: bool = False, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
         """A session that sees one state of the database, and changes nothing. Raises as ``transaction`` does.
 
+        A request selects rows of ``limit`` bytes at the most.
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
-        async with self._session(self._reading_once if once else self._reading, lock=False) as session:
+        async with self._session(self._reading_once if once else self._reading, lock=False, limit=limit) as session:
             yield session
 
     @asynccontextmanager
-    async def _session(self, make: _Sessions, *, lock: bool) -> AsyncIterator[AsyncSession]:
+    async def _session(self, make: _Sessions, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
         session = make()
-        session.info["rows"] = rows.Rows(session, lock=lock)
+        session.info["rows"] = rows.Rows(session, lock=lock, limit=limit)
         try:
             yield session
         except BaseException as error:
@@ -126,14 +133,17 @@ class Database:
             raise ours from error
         finally:
             await session.close()
+            session.info.clear()  # or the rows, which know their session, would wait for the garbage collector
 
     async def probe(self) -> None:
-        """Ask over a connection of its own whether the database serves. Raises Unavailable."""
+        """Ask over a connection of its own whether the database serves, and what time it is. Raises Unavailable."""
         try:
             async with self._probe_engine.connect() as connection:
-                read_only = await connection.scalar(sa.text("SHOW transaction_read_only"))
+                asked = monotonic_ns()
+                read_only, time = (await connection.execute(_PROBE)).one()
         except Exception as error:
             raise Unavailable(describe(error)) from error
+        now.correct(time, asked)
         if read_only == "on":
             raise Unavailable("the database is read-only")
 
@@ -215,7 +225,7 @@ def translate(error: BaseException) -> BaseException:
 
 def _translate_driver(error: exc.DBAPIError) -> BaseException:
     code = sqlstate(error)
-    if code in TRANSIENT:
+    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
         return Transient(describe(error))
     if error.connection_invalidated or code.startswith(UNAVAILABLE):
         return Unavailable(describe(error))

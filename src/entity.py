@@ -124,11 +124,15 @@ class Entity:
         return [*{operation.name: operation for operation in (*self._writes(), *self._reads(), *self.own)}.values()]
 
     def answer(self, result: Any, limit: int) -> bytes:
-        """What a handler returned, as JSON: rows as the Read schema has them. Raises ResultTooLarge, in bytes."""
-        body = pydantic_core.to_json(self._readable(result), by_alias=True)
+        """What a read returned, as ``serialised``. Raises ResultTooLarge beyond so many bytes."""
+        body = self.serialised(result)
         if len(body) > limit:
             raise ResultTooLarge
         return body
+
+    def serialised(self, result: Any) -> bytes:
+        """What a handler returned, as JSON: rows as the Read schema has them."""
+        return pydantic_core.to_json(self._readable(result), by_alias=True)
 
     def _readable(self, result: Any) -> Any:
         match result:
@@ -179,8 +183,10 @@ class Entity:
         async def handler(session: AsyncSession, data: Any) -> Any:
             return await run(session, self.model, data)
 
+        handler.__doc__ = run.__doc__
         return Operation(self, name, handler, request, writes=emits is not None, emits=emits)
 
     async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
+        """Those that fit, a page at a time."""
         found, following = await operations.page(session, model, request)
         return {"items": [self._readable(row) for row in found], "next": following}

@@ -7,7 +7,7 @@
     │   ├── Malformed                400  decided from the bytes alone, never stored
     │   ├── UnsupportedEncoding      400  decided from the bytes alone, never stored
     │   ├── Invalid                  422  from the bytes, never stored; or a value that the database refuses
-    │   ├── TooLarge                 413  decided from the bytes alone, never stored
+    │   ├── TooLarge                 413  from the bytes, never stored; or a row that nobody could read
     │   ├── ResultTooLarge           413
     │   ├── UnknownOperation         404  retryable: a newer version may know it
     │   ├── NotFound                 404
@@ -20,6 +20,7 @@
     │   ├── Forbidden                403
     │   ├── DeadlineExceeded         504  retryable
     │   └── Internal                 500  retryable
+    │       └── DeliveryLimit        500  retryable
     ├── Transient                    the moment's fault: run the batch again at once
     └── Unavailable                  the infrastructure's fault: wait, then run it again
 
@@ -33,6 +34,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 PREFIX = "urn:db:problem:"
+LONGEST_NAMED = 100  # characters of a name that a detail holds
 
 
 def place(error: BaseException) -> str:
@@ -47,6 +49,7 @@ class Problem(Exception):
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    version: str | None = None  # of the service that answered, where another one may answer otherwise
 
     def __init__(self, detail: str | None = None, errors: Sequence[dict[str, str]] = ()) -> None:
         self.detail = detail or inspect.cleandoc(self.__doc__ or "")
@@ -60,7 +63,7 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """The problem as RFC 9457 has it; ``errors`` hold a pointer and a message, never a value."""
-        return {
+        document = {
             "type": PREFIX + self.name(),
             "title": self.name().replace("-", " ").capitalize(),
             "status": self.status,
@@ -68,6 +71,7 @@ class Problem(Exception):
             "errors": list(self.errors),
             "retryable": self.retryable,
         }
+        return document | ({"version": self.version} if self.version else {})
 
 
 class Malformed(Problem):
@@ -104,7 +108,16 @@ class UnknownOperation(Problem):
     """This version of the service does not know the operation."""
 
     status = 404
-    retryable = True
+    retryable = True  # to another version; the same one answers the same
+
+    @classmethod
+    def named(cls, asked: str, nearest: Sequence[str], version: str) -> "UnknownOperation":
+        """This problem, with what was asked for, of which not all may be printable, and what may have been meant."""
+        name = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in asked[:LONGEST_NAMED])
+        meant = f" Nearest to it are {', '.join(nearest)}." if nearest else ""
+        problem = cls(f"Version {version} of the service does not know the operation {name!r}.{meant}")
+        problem.version = version
+        return problem
 
 
 class NotFound(Problem):
@@ -174,6 +187,10 @@ class Internal(Problem):
         problem = cls()
         problem.__cause__ = error
         return problem
+
+
+class DeliveryLimit(Internal):
+    """The request was delivered again and again, and never acked."""
 
 
 class Transient(Exception):

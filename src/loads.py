@@ -5,7 +5,7 @@ for each other, so that a child can be added to a row that another partition cha
 by id or unique value: ``rows`` knows what the session has still to write.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -28,16 +28,15 @@ class Loads:
 
     async def rows[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
         """Those of the rows that are there, in the order of their ids."""
-        statement = _of_ids(model, lock=self._lock)
+        statement = of_ids(model, lock=self._lock)
         with self._session.no_autoflush:
             found = await self._session.scalars(statement, {"ids": sorted(ids)}, execution_options=FRESH)
         return found.all()
 
-    async def selected[M: Record](self, statement: Select[M]) -> Sequence[M]:
-        """The rows that a statement finds."""
-        if self._lock:
-            statement = statement.with_for_update(key_share=True)
-        return (await self._session.scalars(statement, execution_options=FRESH)).all()
+    async def selected[M: Record](self, statement: Select[M], values: Mapping[str, Any]) -> Sequence[M]:
+        """The rows that a statement finds, locked."""
+        locked = statement.with_for_update(key_share=True)
+        return (await self._session.scalars(locked, values, execution_options=FRESH)).all()
 
     async def ids(self, model: type[Base], ids: Collection[UUID]) -> set[UUID]:
         """Those of the ids that a row has, which nobody deletes before the transaction ends."""
@@ -58,7 +57,8 @@ _IDS = any_(bindparam("ids", type_=ARRAY(Uuid(), dimensions=1)))
 
 
 @cache
-def _of_ids[M: Record](model: type[M], *, lock: bool) -> Select[M]:
+def of_ids[M: Record](model: type[M], *, lock: bool) -> Select[M]:
+    """The rows of the model whose ids are in the parameter ``ids``."""
     statement = select(model).where(model.id == _IDS).order_by(model.id)
     return statement.with_for_update(key_share=True) if lock else statement
 

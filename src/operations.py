@@ -42,19 +42,23 @@ def listing(model: type[Record], read: type[Schema]) -> type[Schema]:
 
 
 async def create(session: AsyncSession, model: type[Record], request: Any) -> Record:
+    """Make one; its id may be chosen."""
     return await crud.create(session, model, **request.__dict__)
 
 
 async def update(session: AsyncSession, model: type[Record], request: Any) -> Record:
+    """Change the fields that are given."""
     changes = {name: request.__dict__[name] for name in request.model_fields_set - {"id", "version"}}
     return await crud.update(session, model, request.id, changes, request.version)
 
 
 async def delete(session: AsyncSession, model: type[Record], request: Any) -> Record:
+    """Delete one, and answer with it as it was."""
     return await crud.delete(session, model, request.id, request.version)
 
 
 async def get(session: AsyncSession, model: type[Record], request: Any) -> Record:
+    """The one that has this id."""
     return await crud.get(session, model, request.id)
 
 
@@ -68,10 +72,12 @@ async def page(session: AsyncSession, model: type[Record], request: Any) -> tupl
 
 
 async def count(session: AsyncSession, model: type[Record], request: Any) -> dict[str, int]:
+    """How many fit."""
     return {"count": await crud.count(session, model, _given(request))}
 
 
 async def exists(session: AsyncSession, model: type[Record], request: Any) -> dict[str, bool]:
+    """Whether one fits."""
     return {"exists": await crud.exists(session, model, _given(request))}
 
 

@@ -6,13 +6,14 @@ that are not there. So the rows that a batch names are loaded ahead into a dicti
 Whatever is not in it is asked of the database, which differs from it only in what is not yet flushed.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, inspect
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import cascades, keys
@@ -20,6 +21,7 @@ from src.base import Base, Record
 from src.changes import Changes
 from src.clock import now
 from src.loads import Loads
+from src.pieces import Pieces, Selection
 from src.writes import Writes
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
@@ -48,12 +50,16 @@ class Known:
 
 
 class Rows:
-    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served."""
+    """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
 
-    def __init__(self, session: AsyncSession, *, lock: bool = True) -> None:
+    What one reads who does not ``lock`` has so many bytes together at the most as an answer may have: its ``limit``.
+    """
+
+    def __init__(self, session: AsyncSession, *, lock: bool = True, limit: float = math.inf) -> None:
         self._session = session
         self._lock = lock
         self._loads = Loads(session, lock=lock)
+        self._pieces = Pieces(session, self._loads, limit)
         self.writes = Writes()
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
@@ -83,13 +89,16 @@ class Rows:
             self.changes.get(row)
         return row
 
-    async def select[M: Record](self, statement: Select[M]) -> Sequence[M]:
-        """The rows that a statement finds once all changes are written, locked as if they were got by their ids."""
+    async def select[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
+        """The rows that are selected once all changes are written, locked as if they were got by their ids.
+
+        Raises ResultTooLarge in a read.
+        """
         if not self._lock:
-            return await self._loads.selected(statement)
+            return await self._pieces.selected(selection, values)
         await self._write_renamed()
         await self._session.flush()
-        found = await self._loads.selected(statement)
+        found = await self._loads.selected(selection.plain, values)
         for row in found:
             self._note(row)
             self.changes.get(row)
@@ -160,10 +169,11 @@ class Rows:
     def begin(self) -> Changes:
         """A request begins: nothing is changed yet."""
         self.changes = Changes()
+        self._pieces.begin()
         return self.changes
 
-    async def end(self) -> None:
-        """A request ends: count the version of what it changed, and write what has another unique value."""
+    async def count(self) -> None:
+        """A handler has returned: count the version of what it changed."""
         if self.doubtful:
             for row in self.changes.held(Record):
                 await self._refresh(row)
@@ -171,10 +181,40 @@ class Rows:
         for update in list(self.changes.updates()):
             update.row.version = update.before["version"] + 1
             update.row.updated_at = now()
+
+    async def end(self) -> None:
+        """A request ends, and what it changed stays: write what has another unique value."""
         await self._write_renamed()
         if self.doubtful:
             await self._session.flush()
             self.forget()
+
+    def take_back(self) -> bool:
+        """Undo what the request has changed. False where more than memory knows of it: then nothing is undone."""
+        try:
+            earlier, added = self._earlier(), self.changes.added
+        except LookupError:
+            return False
+        for row, values in earlier.items():
+            for name, value in values.items():
+                setattr(row, name, value)
+        for row in added:
+            self.writes.drop(row)
+            self._free_uniques(row)
+            self._by_id[type(row), row.id] = None
+        self.begin()
+        return True
+
+    def _earlier(self) -> dict[Record, dict[str, Any]]:
+        """What the rows of the request were before. Raises LookupError where the database has seen too much of it."""
+        earlier = self.changes.earlier()
+        renamed = any(
+            self._owned.get((type(row), row.id)) != _uniques(type(row), row.__dict__ | values)
+            for row, values in earlier.items()
+        )
+        if self.doubtful or renamed or not all(map(self.writes.holds, self.changes.added)):
+            raise LookupError
+        return earlier
 
     def doubt(self) -> None:
         """A statement of the handler's own may have changed anything: what is loaded counts until the request ends."""
@@ -215,7 +255,8 @@ class Rows:
 
     async def _write_renamed(self) -> None:
         """Write rows of which the request has changed a unique value: what frees one goes before what takes it."""
-        renamed = [row for row in self.changes.held(Record) if self._owned.get((type(row), row.id)) != _uniques(row)]
+        held = self.changes.held(Record)
+        renamed = [row for row in held if self._owned.get((type(row), row.id)) != _uniques(type(row), row.__dict__)]
         for row in renamed:
             self._free_uniques(row)
         for row in renamed:
@@ -252,7 +293,7 @@ class Rows:
         """The row is there, and has its unique values."""
         key = type(row), row.id
         self._by_id[key] = row
-        self._owned[key] = _uniques(row)
+        self._owned[key] = _uniques(type(row), row.__dict__)
         self._by_unique |= dict.fromkeys(self._owned[key], row.id)
 
     def _free_uniques(self, row: Record) -> None:
@@ -265,7 +306,7 @@ class Rows:
         ids = ids | {each for each in self._stale.pop(model, set()) if (model, each) not in self._by_id}
         if any(isinstance(row, model) and row.id in ids for row in self._session.dirty):
             await self._session.flush()
-        found = await self._loads.rows(model, ids)
+        found = await (self._loads.rows if self._lock else self._pieces.named)(model, ids)
         self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
         for row in found:
             self._note(row)
@@ -277,10 +318,9 @@ class Rows:
             self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
 
-def _uniques(row: Record) -> list[Unique]:
+def _uniques(model: type[Base], row: Mapping[str, Any]) -> list[Unique]:
     """The row's values in each unique constraint, but for those that are equal to nothing."""
-    model = type(row)
-    named = [(names, tuple(row.__dict__[name] for name in names)) for names in keys.uniques(model)]
+    named = [(names, tuple(row[name] for name in names)) for names in keys.uniques(model)]
     return [(model, names, values) for names, values in named if None not in values]
 
 

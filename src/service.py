@@ -1,9 +1,11 @@
 """Composition root: joins everything, starts and stops it."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -25,10 +27,12 @@ from src.operate import revision
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
+from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger("db")
 
+LOOK = 60  # seconds between two looks at the database's clock
 NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
 
 
@@ -39,9 +43,8 @@ class Service:
         self.settings = settings
         self.failure: BaseException | None = None
         names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
-        operations = {
-            operation.key: operation for entity in entities or models.entities() for operation in entity.operations()
-        }
+        entities = tuple(entities or models.entities())
+        operations = {operation.key: operation for entity in entities for operation in entity.operations()}
         self.database = _database(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
@@ -53,12 +56,13 @@ class Service:
         self.replier = Publisher(self.replying, self._upkeep.restore)
         self._subscribers = Subscribers(
             Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
-            UnitOfWork(self.database, settings.max_answer),
+            UnitOfWork(self.database, Sizes(entities, settings.max_answer)),
             Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
             self.publisher,
             self.replier,
             self.database,
             names,
+            read_ttl=settings.read_ttl,
         )
         self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
@@ -73,21 +77,32 @@ class Service:
 
     def _subscribe(self, names: wire.Names) -> None:
         settings, subscribers = self.settings, self._subscribers
-        body, size = settings.max_body, settings.batch_size
-        writes = Limits(prefetch=settings.prefetch, requests=size, body=body)
-        reads = Limits(prefetch=size, requests=size, body=body)  # what waits here cannot expire
+        reads = Limits(  # what waits here cannot expire
+            prefetch=settings.batch_size,
+            requests=settings.batch_size,
+            body=settings.max_body,
+            window=settings.prefetch_size,
+        )
+        given_up = replace(reads, counts=True)  # by a quorum queue
+        writes = replace(given_up, prefetch=settings.prefetch)
 
         @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
-            await subscribers.write(batch)
+            await subscribers.carefully(batch, subscribers.write)
 
-        @self.broker.batches(names.reads, limits=reads, prepare=self._prepare)
+        @self.broker.batches(
+            names.reads, limits=reads, prepare=self._upkeep.declare
+        )  # in an outage they are answered too
         async def read(batch: Batch) -> None:
-            await subscribers.read(batch)
+            await subscribers.carefully(batch, subscribers.read)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs no database
+        @self.broker.batches(names.expired, limits=given_up, prepare=self._prepare)
+        async def expired(batch: Batch) -> None:
+            await subscribers.carefully(batch, subscribers.expired)
+
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs none but for suspects
         async def unrouted(batch: Batch) -> None:
-            await subscribers.unrouted(batch)
+            await subscribers.carefully(batch, subscribers.unrouted)
 
     async def _connect(self) -> None:
         await self.outbound.connect()
@@ -95,9 +110,17 @@ class Service:
 
     async def _start(self) -> None:
         purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
-        self._chores = [asyncio.create_task(chore) for chore in (purging, self._upkeep.watch())]
+        chores = (purging, self._keep_time(), self._upkeep.watch())
+        self._chores = [asyncio.create_task(chore) for chore in chores]
         broker = connections.place(self.settings.rabbitmq_url.get_secret_value())
         log.info("serving %s from RabbitMQ at %s and %s", self.settings.service_name, broker, self.database.place)
+
+    async def _keep_time(self) -> None:
+        """Look at the database's clock, as each probe does, again and again."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self.database.probe()
+            await asyncio.sleep(LOOK)
 
     async def _stop(self) -> None:
         for chore in self._chores:

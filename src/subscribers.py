@@ -8,27 +8,32 @@ again. There is no relay, no poll and no outbox table.
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 from src import database, pauses, wire
-from src.amqp.batches import Batch, Pause
-from src.amqp.decoder import Decoder, Received, expired
+from src.amqp.batches import TOLERATED, Batch, Handler, Pause
+from src.amqp.decoder import Decoder, Received, died
 from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure, parked
 from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
-from src.errors import DeadlineExceeded, Unavailable, UnknownOperation
-from src.work.reader import Reader
+from src.errors import DeadlineExceeded, DeliveryLimit, Internal, Transient, Unavailable, UnknownOperation
+from src.work.careful import Attempt, Suspects, digest
+from src.work.reader import Answered, Reader
 from src.work.requests import Outcome, Refused, Request, State
 from src.work.unit_of_work import Asked, UnitOfWork
 
 log = logging.getLogger(__name__)
 
+OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
+DEADLY = "The service died each time that it served this request; its operators were told."
+PAUSE = 5  # seconds before a suspect that could not be counted goes back to its queue
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
 class Subscribers:
-    """What is done with the batches of each queue."""
+    """What is done with the batches of each queue. ``read_ttl`` is how many seconds reads wait for the database."""
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Subscribers:
         replier: Publisher,
         db: database.Database,
         names: wire.Names,
+        read_ttl: float,
     ) -> None:
         self._decoder = decoder
         self._writes = decoder.only(writes=True)
@@ -48,59 +54,122 @@ class Subscribers:
         self._publisher = publisher
         self._replier = replier
         self._database = db
+        self._suspects = Suspects(db)
         self._names = names
+        self._read_ttl = read_ttl
+        self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
         self.unkeyed = 0  # writes served at least once, for they had no message_id
+
+    async def carefully(self, batch: Batch, serve: Handler) -> None:
+        """Serve a batch; a suspect after its attempt was counted, and not at all when it has killed too often."""
+        if not batch.suspect:
+            await serve(batch)
+            return
+        attempt = Attempt(_key(batch.deliveries[0]))
+        async with self._suspects.alone:
+            try:
+                serve_or_give_up = serve if await self._begin(attempt, batch) else self._give_up
+                await serve_or_give_up(batch)
+            except (*TOLERATED, asyncio.CancelledError):  # the process lives, or is told to end
+                await self._suspects.take_back(attempt)
+                raise
+            await self._suspects.acquit(attempt)
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
         received = [self._writes.decode(delivery) for delivery in batch.deliveries]
         self.unkeyed += sum(each.unkeyed for each in received)
+        await self._serve(batch, received)
+
+    async def read(self, batch: Batch) -> None:
+        """Requests that only read. They wait for the database as long as somebody may wait for them."""
+        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+        asking, settled = {id(each.request): each for each in received}, _settled(received)
+        async for answered in self._read(batch, _requests(received)):
+            await self._publish(settled + [Settled(asking[id(request)], outcome) for request, outcome in answered])
+            settled = []
+        await batch.ack()
+
+    async def expired(self, batch: Batch) -> None:
+        """Writes that their partition has given up. They are served no more; what was served before is answered."""
+        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])
+
+    async def unrouted(self, batch: Batch) -> None:
+        """Requests that nobody is bound for."""
+        received = [self._decoder.refuse(delivery, UnknownOperation()) for delivery in batch.deliveries]
+        await self._publish(_settled(received))
+        await batch.ack()
+
+    def _given_up(self, delivery: Delivery) -> Received[Operation]:
+        late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
+        return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
+
+    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]]) -> None:
         outcomes = await self._apply(batch, [each.request for each in received])
         await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
 
-    async def read(self, batch: Batch) -> None:
-        """Requests that only read. While the database is away they go back to their queue, and expire there."""
-        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+    async def _begin(self, attempt: Attempt, batch: Batch) -> bool:
+        """Whether the attempt may be made. Raises Pause where it could not be counted."""
         try:
-            outcomes = await self._reader.apply(_requests(received))
-        except Unavailable as error:
+            return await self._suspects.begin(attempt)
+        except (Transient, Unavailable) as error:
+            await pauses.wait(batch.stopping, PAUSE)
             raise Pause(str(error)) from error
-        await self._publish(_settled(received, outcomes))
-        await batch.ack()
 
-    async def unrouted(self, batch: Batch) -> None:
-        """Requests that nobody is bound for, and reads that waited too long."""
-        await self._publish(_settled([self._unserved(delivery) for delivery in batch.deliveries]))
+    async def _give_up(self, batch: Batch) -> None:
+        """A dead letter first, and answered when its queue has forgotten it: the answer may be what kills."""
+        (delivery,) = batch.deliveries
+        received = self._decoder.refuse(delivery, Internal(DEADLY))
+        settled = Settled(received, replace(Outcome.of(Internal(DEADLY)), state=State.DEADLY))
+        log.error("%s has killed the process again and again: a dead letter", delivery.routing_key)
+        await self._publisher.publish(settled.dead_letters(self._names, answered=True), FOREVER)
         await batch.ack()
-
-    def _unserved(self, delivery: Delivery) -> Received[Operation]:
-        late = expired(delivery) and self._decoder.knows(delivery)
-        problem = DeadlineExceeded("The service could not read in time.") if late else UnknownOperation()
-        return self._decoder.refuse(delivery, problem)
+        await self._replier.publish(settled.replies(), ONCE)
 
     async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        pausing, until = pauses.growing(), asyncio.get_running_loop().time() + LONGEST_OUTAGE
+        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
         while True:
             try:
                 return await self._unit_of_work.apply(asked)
             except Unavailable as error:
                 log.warning("waiting for the database with %d requests: %s", len(asked), error)
-            await self._outlast(batch, pausing, until)
+            if not await self._outlast(batch, pausing, until):
+                raise Pause("the database does not answer")
 
-    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
-        """Return when the database answers. Raises Pause where the batch cannot be kept as long as that."""
-        for pause in pausing:
-            await pauses.wait(batch.stopping, pause)
-            if batch.stopping.is_set() or batch.channel.is_closed or asyncio.get_running_loop().time() > until:
+    async def _read(self, batch: Batch, requests: Sequence[Request[Operation]]) -> AsyncIterator[list[Answered]]:
+        """Through an outage of ``read_ttl``. In a longer one each read is answered at once that it could not be."""
+        pausing, left = pauses.growing(), {id(request): request for request in requests}
+        while True:
+            try:
+                async for answered in self._reader.apply([*left.values()]):
+                    yield answered
+                    left = {key: left[key] for key in left.keys() - {id(request) for request, _ in answered}}
+            except Unavailable as error:
+                log.warning("waiting for the database with %d reads: %s", len(left), error)
+            else:
+                self._reads_until = None
+                return
+            self._reads_until = self._reads_until or _time() + self._read_ttl
+            if not await self._outlast(batch, pausing, self._reads_until):
+                late = Outcome.of(DeadlineExceeded("The service could not read in time."))
+                yield [(request, late) for request in left.values()]
+                return
+
+    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> bool:
+        """Whether the database answers before that time. Raises Pause where the batch cannot be kept as long."""
+        while (left := until - _time()) > 0:
+            await pauses.wait(batch.stopping, min(left, next(pausing)))
+            if batch.stopping.is_set() or batch.channel.is_closed:
                 raise Pause("the database does not answer")
             try:
                 await self._database.probe()
             except Unavailable as error:
                 log.warning("still waiting for the database: %s", error)
             else:
-                return
+                return True
+        return False
 
     async def _publish(self, settled: Sequence[Settled]) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
@@ -116,7 +185,8 @@ class Subscribers:
             for letter in each.dead_letters(self._names, answered=heard)
         ]
         for letter in letters:
-            log.warning("dead letter: %s", (letter.properties.headers or {})[wire.REASON])
+            reason = (letter.properties.headers or {})[wire.REASON]
+            log.warning("dead letter: %r %r: %s", letter.routing_key, letter.properties.message_id, reason)
         await self._publisher.publish(letters, FOREVER)
 
     async def _answer(self, settled: Sequence[Settled]) -> list[bool]:
@@ -133,13 +203,21 @@ class Subscribers:
             await self._publisher.publish(refused, FOREVER)
 
 
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _key(delivery: Delivery) -> bytes:
+    """What is the same for each delivery of a request, whose body may be what kills."""
+    told = delivery.properties
+    who = (told.user_id, told.message_id, told.correlation_id, told.reply_to)
+    return digest(*who, delivery.routing_key, body=delivery.body)
+
+
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:
     return [each.request for each in received if isinstance(each.request, Request)]
 
 
-def _settled(received: Sequence[Received[Operation]], outcomes: Sequence[Outcome] = ()) -> list[Settled]:
-    """Each delivery with its outcome: its refusal, or the next of those that were applied."""
-    applied = iter(outcomes)
-    return [
-        Settled(each, each.request.outcome if isinstance(each.request, Refused) else next(applied)) for each in received
-    ]
+def _settled(received: Sequence[Received[Operation]]) -> list[Settled]:
+    """Those that are not to be served, with their refusals."""
+    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, Refused)]

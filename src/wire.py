@@ -26,6 +26,9 @@ DETAIL = "detail"
 OPERATION = "operation"
 DIED_AT = "died-at"
 SIZE = "size"  # of the body in bytes, where the letter holds the first of them only
+SENDER = "sender"  # the request's user_id
+
+REPLAY = "replay"  # of a request and its letter: how often an operator has sent it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,20 @@ class Names:
     def unrouted(self) -> str:
         return f"{self.service}.unrouted"
 
+    @property
+    def expired(self) -> str:
+        """Writes that their partition has given up."""
+        return f"{self.service}.expired"
+
     def queues(self, partitions: int) -> list[str]:
         """Every queue that the service declares with so many partitions."""
-        return [*self.partitions(partitions), self.reads, self.unrouted, self.dead, self.parked, self.released]
+        return [
+            *self.partitions(partitions),
+            *(self.reads, self.unrouted, self.expired, self.dead, self.parked, self.released),
+        ]
 
     @property
     def exchanges(self) -> list[str]:
         """Every exchange that the service declares; ``writes`` where there are several partitions."""
-        return [self.requests, self.writes, self.events, self.dead, self.unrouted, self.parked, self.released]
+        own = (self.requests, self.writes, self.events)
+        return [*own, self.dead, self.unrouted, self.expired, self.parked, self.released]

@@ -32,6 +32,10 @@ class Writes:
         """A new row."""
         self._new[row] = None
 
+    def holds(self, row: Record) -> bool:
+        """Whether the row is new and not yet written."""
+        return row in self._new
+
     def drop(self, row: Record) -> bool:
         """Whether the row was new and is never written."""
         if row not in self._new:

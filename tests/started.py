@@ -39,6 +39,10 @@ class Started:
     def running(self) -> bool:
         return self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     async def says(self, text: str, times: int = 1) -> str:
         """The last of so many lines of its log that hold the text, once they are there."""
         with contextlib.suppress(TimeoutError):

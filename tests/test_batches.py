@@ -15,6 +15,7 @@ from src.base import Schema
 from src.database import Database
 from src.entity import Entity
 from src.work.requests import Outcome, Request
+from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 from tests import derived, folders, harness, worlds
 from tests.worlds import Sent, World
@@ -295,10 +296,10 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND
 
 
 async def look_while_another_changes(database: Database) -> list[Outcome]:
-    looking = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([Request(patient.own[0], Look())]))
+    looking = asyncio.create_task(UnitOfWork(database, Sizes((), 1_000_000)).apply([Request(patient.own[0], Look())]))
     await pause.begun.wait()
     update = Sent("folder.update", {"id": ONE, "text": "new"}).request()
-    changing = asyncio.create_task(UnitOfWork(database, 1_000_000).apply([update]))
+    changing = asyncio.create_task(UnitOfWork(database, Sizes((), 1_000_000)).apply([update]))
 
     async def waits_or_is_done() -> bool:
         async with database.connect() as connection:

@@ -197,6 +197,17 @@ async def test_a_problem_not_known_here_is_a_plain_problem(db: Client, standin: 
     assert type(raised.value) is errors.Problem
 
 
+@pytest.mark.parametrize("kind", [kind for kind in errors.Problem.__subclasses__() if kind.retryable])
+async def test_a_problem_that_is_retryable_is_not_repeated(
+    db: Client, standin: StandIn, kind: type[errors.Problem]
+) -> None:
+    standin.answer = lambda message: standin.reply(message, kind().document() | {"version": "9"}, wire.PROBLEM)
+    with pytest.raises(kind) as raised:
+        await db.call("session.craete")
+    assert raised.value.version == "9"
+    assert len(standin.requests) == 1
+
+
 async def test_a_request_returns_a_problem_as_it_came(db: Client, standin: StandIn) -> None:
     standin.answer = lambda message: standin.reply(message, errors.NotFound().document(), wire.PROBLEM)
     reply = await db.request("user.get")

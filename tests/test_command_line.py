@@ -80,12 +80,15 @@ def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
     return config.load(_env_file=None, rabbitmq_url=str(url), service_name=settings.service_name)
 
 
-@pytest.mark.parametrize("command", ["", "call", "send", "watch", "play", "demo", "serve", "migrate"])
+ASKING = ["call", "send", "watch", "operations", "play", "demo", "dead list", "dead show", "dead replay", "dead drop"]
+
+
+@pytest.mark.parametrize("command", ["", *ASKING, "dead", "serve", "migrate"])
 def test_each_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main.app, [*command.split(), "--help"])
     assert shown.exit_code == 0, shown.output
     assert "\\b" not in shown.output  # it is for Typer: the lines after it are not to be wrapped
-    if command in {"call", "send", "watch", "play", "demo"}:
+    if command in ASKING:
         assert f"\n  ./db {command}" in shown.output
 
 

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -181,10 +180,10 @@ async def test_the_first_request_from_the_command_line_works(
     amqp_tools: object, settings: config.Settings, client: Client
 ) -> None:
     (line,) = re.findall(r"^\$ (amqp-publish .*)", (PROGRAMS.parent.parent / "README.md").read_text(), re.MULTILINE)
-    url = settings.rabbitmq_url.get_secret_value().removesuffix("/")
-    line = line.replace("amqp://guest:guest@127.0.0.1", url).replace("db.requests", harness.names(settings).requests)
+    url = settings.rabbitmq_url.get_secret_value()
+    line = line.replace("db.requests", harness.names(settings).requests)
     async with client.events("session.created") as events:
-        await _run(*shlex.split(line))
+        await _run("env", f"RABBITMQ_URL={url}", "sh", "-c", line)
         assert (await anext(aiter(events))).body["title"] == "hello"
 
 

@@ -18,7 +18,7 @@ import config
 from tests import harness
 
 HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg"}
-COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate"]
+COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations"]
 ROUNDS = 7
 HELP_COSTS = 1.6
 CALL_COSTS = 3.0
@@ -75,6 +75,7 @@ async def test_a_request_imports_nothing_of_the_service(service: object, setting
         imported(environment, "send", "user.create", '{"username": "ada"}'),
         imported(environment, "watch", until="Ctrl-C ends"),
         imported(environment, "play", str(file)),
+        imported(environment, "dead", "list"),
     ]
     for found in await asyncio.gather(*commands):
         assert {"aio_pika", "config"} <= found

@@ -12,18 +12,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 import config
 from dev.postgres import PostgresServer
-from src import models
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 NOTE = '"""Something to remember'
-COMMON = {"create", "get", "update", "delete", "list", "count", "exists"}
-LAST_OPERATION = "| `task.search` |"
-TABLE_TEST = "dev/uv.sh run pytest tests/test_readme.py::test_every_operation_is_in_the_table"
+REFERENCE_TEST = "dev/uv.sh run pytest tests/test_reference.py::test_the_page_is_what_the_source_says"
 
 
 def _code(beginning: str) -> str:
@@ -112,15 +110,14 @@ def found_by_make(copy: Path) -> Iterator[PostgresServer]:
 @pytest.mark.timeout(600)
 async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: PostgresServer, rabbitmq_url: str) -> None:
     (copy / "src/models/note.py").write_text(_code(NOTE))
-    refusal = await asyncio.to_thread(_ended, copy, TABLE_TEST)
-    assert "add a row for note.pin" in refusal.stdout
-    _add_row(copy / "README.md", '| `note.pin` | `{"id", "version"?}` | the note |')
+    refusal = await asyncio.to_thread(_ended, copy, REFERENCE_TEST)
+    assert "make reference" in refusal.stdout
     section = README.partition("## Adding an entity")[2].partition("\n## ")[0]
     commands = re.findall(r"^\$ (make .*)", section, re.MULTILINE)
-    for command in (*commands, TABLE_TEST):
+    for command in (*commands, REFERENCE_TEST):
         await _succeeds(copy, command)
     async with (
-        harness.isolated(found_by_make.url, found_by_make.url, rabbitmq_url) as settings,
+        harness.isolated(found_by_make.url, _made(found_by_make), rabbitmq_url) as settings,
         Elsewhere(copy, settings) as service,
     ):
         await _assert_served(service, settings)
@@ -144,6 +141,11 @@ async def test_the_first_request_works_to_the_letter(copy: Path) -> None:
     finally:
         await _succeeds(copy, "make down")
     assert not (copy / ".servers/urls").exists()
+
+
+def _made(server: PostgresServer) -> str:
+    """The database of its own that `make` has there."""
+    return make_url(server.url).set(database="db").render_as_string(hide_password=False)
 
 
 async def _called(tree: Path, call: str, heard: asyncio.Task[bytes] | None = None) -> bool:
@@ -185,31 +187,11 @@ def _stranger() -> dict[str, str]:
     return environment | {"DEV_SERVERS": "private"}
 
 
-def _add_row(readme: Path, row: str) -> None:
-    text = readme.read_text()
-    last = next(line for line in text.splitlines() if line.startswith(LAST_OPERATION))
-    readme.write_text(text.replace(last, f"{last}\n{row}"))
-
-
 async def test_the_first_request_from_python_works(service: object, settings: config.Settings) -> None:
     named = f'Client(RABBITMQ_URL, "{settings.service_name}")'
     program = _code("import asyncio\n").replace("Client(RABBITMQ_URL)", named)
     said = await asyncio.to_thread(_run, program, ROOT, settings)
     assert "'status': 'completed'" in said
-
-
-def test_every_operation_is_in_the_table() -> None:
-    operations = [operation for entity in models.entities() for operation in entity.own]
-    own = {operation.key for operation in operations if operation.name not in COMMON}
-    table = re.findall(r"^\|(.*?)\|", README, re.MULTILINE)
-    entity, named = "", set()
-    for row in table:
-        for name in re.findall(r"`([^`]+)`", row):
-            entity = name.partition(".")[0] or entity
-            named.add(name if not name.startswith(".") else entity + name)
-    missing, superfluous = ", ".join(sorted(own - named)), ", ".join(sorted(named - own))
-    assert not missing, f"README.md, the table of operations: add a row for {missing}"
-    assert not superfluous, f"README.md, the table of operations: no entity has {superfluous}; take it out"
 
 
 def test_every_link_leads_somewhere() -> None:

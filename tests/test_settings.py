@@ -65,6 +65,20 @@ def test_the_parts_of_a_database_url_may_hold_any_character(monkeypatch: pytest.
         ({"DATABASE_URL": "mysql://root@host/db"}, "DATABASE_URL: names mysql; this service works with postgresql"),
         ({"DATABASE_URL": "nonsense secret"}, "DATABASE_URL: is no URL"),
         ({"DATABASE_URL": "postgresql://host/db?color=red"}, "DATABASE_URL: has parameters"),
+        ({"DATABASE_URL": "postgresql://host:99999/db"}, "DATABASE_URL: is no URL"),
+        ({"DATABASE_URL": "postgresql://host:0/db"}, "DATABASE_URL: names a port that is not between 1 and 65535"),
+        ({"DATABASE_URL": "postgresql://host/db?port=99999"}, "DATABASE_URL: names a port that is not between"),
+        ({"DATABASE_URL": "postgresql://host/db?port=x"}, "DATABASE_URL: names a port that is not between"),
+        ({"DATABASE_URL": "postgresql://host/db?sslmode=maybe"}, "DATABASE_URL: must have one sslmode of disable,"),
+        ({"DATABASE_URL": "postgresql://host/db?ssl=maybe"}, "DATABASE_URL: must have one sslmode of disable,"),
+        ({"DATABASE_URL": "postgresql://host/db?sslmode="}, "DATABASE_URL: must have one sslmode of disable,"),
+        ({"DATABASE_URL": "postgresql://host/db?sslmode=allow&sslmode=disable"}, "must have one sslmode of disable,"),
+        ({"DATABASE_HOST": "a secret place"}, "DATABASE_HOST is no host"),
+        ({"RABBITMQ_URL": "amqp://host:99999/"}, "RABBITMQ_URL: is no URL"),
+        ({"RABBITMQ_URL": "amqp://host:0/"}, "RABBITMQ_URL: names a port that is not between 1 and 65535"),
+        ({"RABBITMQ_URL": "amqp://host/?heartbeat=often"}, "RABBITMQ_URL: has a heartbeat that is no number"),
+        ({"INBOX_RETENTION": "P999999999D"}, "INBOX_RETENTION: "),
+        ({"PREFETCH_SIZE": "2048"}, "PREFETCH_SIZE must be at least MAX_BODY"),
         ({"RABBITMQ_URL": "http://host"}, "RABBITMQ_URL: must begin with amqp:// or amqps://"),
         ({"AMQP_URL": "http://host"}, "must begin with amqp:// or amqps://"),
         ({"PREFETCH": "300"}, "PREFETCH must be at least twice BATCH_SIZE"),
@@ -93,6 +107,13 @@ def test_wrong_settings_end_a_command_without_a_traceback() -> None:
         "DATABASE_PORT",
         "LOG_LEVEL",
     ]
+
+
+def test_an_env_file_that_is_not_utf8_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes(b"LOG_LEVEL=INFO # caf\xe9")
+    with pytest.raises(config.WrongSettings, match=r"^\.env is not UTF-8$"):
+        config.load()
 
 
 def test_secrets_are_never_printed() -> None:

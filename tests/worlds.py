@@ -18,6 +18,7 @@ from src.base import Base
 from src.database import Database
 from src.entity import Operation
 from src.work.requests import Outcome, Request, inbox_key
+from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 from tests import exact_json, folders, harness, programs
 
@@ -30,6 +31,8 @@ MOMENTS = {"time"} | {
 INVISIBLE = {"inbox": {"outcome", "received_at"}, "chat_members": {"id"}}  # no two runs have the same
 
 KEYS = {"inbox": "encode(key, 'hex')"}  # where there is no id
+
+LARGEST = 100_000  # bytes of an answer
 
 type Rows = dict[str, dict[str, Any]]
 """What the tables hold, by table and id."""
@@ -94,7 +97,7 @@ class World:
         self.run = runner.run
         self.database = database
         self._connection = connection
-        self._unit_of_work = Counting(database, max_answer=1_000_000)
+        self._unit_of_work = Counting(database, Sizes(ENTITIES, LARGEST))
 
     @classmethod
     @contextmanager

@@ -25,6 +25,8 @@ from src.amqp.frames import Deliveries, Delivery, Tap
 
 log = logging.getLogger(__name__)
 
+COUNT = "x-delivery-count"  # how often a quorum queue has got a message back
+RETURNS = 2  # that make a message a suspect: one may have been a stop, or a connection that was lost
 OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
 
 
@@ -32,13 +34,21 @@ class Pause(Exception):
     """A handler cannot go on: give the window back, and begin again when the preparation succeeds."""
 
 
+TOLERATED = (Pause, AMQPError, OSError)
+"""What a handler may raise, and is called again; anything else but a cancellation ends the process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait."""
+    """Deliveries in their order, acked together or not at all. ``stopping`` says that there is no time to wait.
+
+    A ``suspect`` is alone in its batch: it may be what kills the process.
+    """
 
     deliveries: Sequence[Delivery]
     stopping: asyncio.Event
     channel: Channel
+    suspect: bool = False
 
     async def ack(self) -> None:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
@@ -53,27 +63,45 @@ class Batch:
 class Limits:
     """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes.
 
-    Of a body that is longer than ``body`` only so many bytes are kept.
+    Of a body that is longer than ``body`` only so many bytes are kept. The bodies that wait for their batch have
+    together about ``window`` bytes, or are one. A queue that ``counts`` how often it has got a message back says so in
+    a header; on any other, the header is the word of whoever has published the message.
     """
 
     prefetch: int
     requests: int
     body: int
+    window: int
     size: int = 4 * 1024 * 1024
+    counts: bool = False
+
+    @property
+    def narrow(self) -> int:
+        """So many deliveries fit into ``window`` whatever they hold."""
+        return max(1, min(self.prefetch, self.window // self.body))
 
 
 type Handler = Callable[[Batch], Awaitable[None]]
 
 
 class Window:
-    """What one channel has delivered and no batch has taken yet."""
+    """What one channel has delivered and no batch has taken yet.
+
+    RabbitMQ counts messages, and not their bytes. So of a window whose bodies are too many bytes the last ones are not
+    kept; it ends with those that are, and the next is so ``narrow`` that all fit. A narrow one ends when as many have
+    come as would have fitted into a wide one.
+    """
 
     channel: Channel
 
-    def __init__(self, limits: Limits, stopping: asyncio.Event) -> None:
+    def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False) -> None:
         self.tap: Tap = Deliveries(self._arrive, limits.body)
+        self.narrow = narrow
         self._limits = limits
         self._stopping = stopping
+        self.outgrown = False  # it ends with what it has, and the next one is of the other width
+        self._size = 0  # of the bodies that wait
+        self._passed: list[int] = []  # the sizes of bodies that a wide one would have held together
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._expected = 1
@@ -84,7 +112,8 @@ class Window:
         self.channel = channel
         channel.closing.add_done_callback(self._close)
         channel.on_consumer_cancel_callbacks.add(self._close)
-        await channel.basic_qos(prefetch_count=self._limits.prefetch)
+        prefetch = self._limits.narrow if self.narrow else self._limits.prefetch
+        await channel.basic_qos(prefetch_count=prefetch)
         await channel.basic_consume(queue, _untapped)
 
     @property
@@ -98,22 +127,50 @@ class Window:
             log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
             self._close()
         self._expected += 1
+        if not self.outgrown:
+            self._keep(delivery)
+            self._wake.set()
+
+    def _keep(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
-        self._wake.set()
+        self._size += len(delivery.body)
+        if not self.narrow:
+            self.outgrown = self._size > self._limits.window
+            return
+        self._passed.append(len(delivery.body))
+        if len(self._passed) == self._limits.prefetch:
+            self.outgrown = sum(self._passed) <= self._limits.window
+            self._passed.clear()
 
     async def take(self) -> Batch | None:
-        """The next batch, as soon as there is anything; None when the channel has ended or the service stops."""
-        while not self._arrived and not self._ended:
+        """The next batch, as soon as there is anything; None when the window has ended or the service stops."""
+        while not (self._arrived or self._ended or self.outgrown):
             self._wake.clear()
             await self._wake.wait()
-        if self._ended:
+        if self._ended or not self._arrived:
             return None
+        suspect = self._suspects(self._arrived[0])
+        taken = [self._arrived.popleft()] if suspect else self._together()
+        self._size -= sum(len(delivery.body) for delivery in taken)
+        return Batch(taken, self._stopping, self.channel, suspect)
+
+    def _together(self) -> list[Delivery]:
+        """What has arrived, within the limits and up to the first suspect."""
         taken: list[Delivery] = []
         size = 0
         while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
+            if self._suspects(self._arrived[0]):
+                break
             taken.append(self._arrived.popleft())
             size += len(taken[-1].body)
-        return Batch(taken, self._stopping, self.channel)
+        return taken
+
+    def _suspects(self, delivery: Delivery) -> bool:
+        """Whether it may be what kills the process: it has come back, and where the queue counts that, twice."""
+        if not (delivery.redelivered and self._limits.counts):
+            return delivery.redelivered
+        count = (delivery.properties.headers or {}).get(COUNT)
+        return not isinstance(count, int) or count >= RETURNS  # headers that do not decode say nothing
 
     def wake(self) -> None:
         self._wake.set()
@@ -178,30 +235,30 @@ class BatchSubscriber(RabbitSubscriber):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pausing = pauses.growing()
+        pausing, narrow = pauses.growing(), False
         while not self._stopping.is_set():
             try:
-                window = await self._open()
+                window = await self._open(narrow=narrow)
                 pausing = pauses.growing()
                 await self._consume(window)
-            except (Pause, AMQPError, OSError) as reason:  # a RuntimeError may be a bug of the handler
+                narrow = window.narrow != window.outgrown
+            except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:
                 if told_to_end():
                     raise
             await pauses.wait(self._stopping, next(pausing))
 
-    async def _open(self) -> Window:
+    async def _open(self, *, narrow: bool) -> Window:
         """A window on a channel of its own. Raises Pause where there is none to be had."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
-                return await self._begin()
+                return await self._begin(Window(self._limits, self._stopping, narrow=narrow))
         except LOST as error:
             raise Pause(repr(error)) from error
 
-    async def _begin(self) -> Window:
-        window = Window(self._limits, self._stopping)
+    async def _begin(self, window: Window) -> Window:
         channel = await self._open_channel(window.tap)
         try:
             await window.open(channel, self.queue.name)

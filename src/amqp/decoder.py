@@ -4,7 +4,6 @@ Nothing here trusts a message. Whatever is wrong with one is the problem that it
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any
 import jiter
 from pydantic import BaseModel, ValidationError
 
-from src import wire
+from src import __version__, nearest, wire
+from src.amqp import values
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.canonical import growth
 from src.errors import (
@@ -29,7 +29,6 @@ from src.errors import (
 )
 from src.work.requests import Decodable, Outcome, Refused, Request, inbox_key
 
-DEEPEST = 100  # levels of a body
 MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
@@ -119,6 +118,9 @@ class Decoder[O: Decodable]:
     def refuse(self, delivery: Delivery, problem: Problem) -> Received[O]:
         """A delivery that is not to be served, whatever its body says."""
         operation = self._operations.get(delivery.routing_key)
+        if isinstance(problem, UnknownOperation):
+            asked = delivery.routing_key
+            problem = UnknownOperation.named(asked, nearest.operations(asked, self._operations), __version__)
         outcome = Outcome.of(problem, operation)
         if (delivery.properties.headers or {}).get(wire.DRY_RUN) or delivery.size > len(delivery.body):
             return Received(delivery, operation, Refused(outcome))
@@ -155,10 +157,11 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def expired(delivery: Delivery) -> bool:
-    """It is here because it waited too long where it was."""
+def died(delivery: Delivery) -> object:
+    """Why the broker has moved it here from another queue: it puts the last death first. A sender may forge it."""
     deaths = (delivery.properties.headers or {}).get("x-death")
-    return isinstance(deaths, list) and any(isinstance(d, dict) and d.get("reason") == "expired" for d in deaths)
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return last.get("reason") if isinstance(last, dict) else None
 
 
 def _key(properties: Properties) -> bytes | None:
@@ -182,8 +185,9 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
     exponents = _EXPONENT.search(body) is not None
     if exponents and (size := len(body) + growth(value)) > max_body:
         raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    if exponents or _NUL in body or body.count(b"[") + body.count(b"{") > DEEPEST:
-        _check_values(value, "")
+    nested = body.count(b"[") + body.count(b"{") > values.DEEPEST
+    if exponents or _NUL in body or (nested and values.too_deep(value)):
+        values.check(value)
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
@@ -201,27 +205,6 @@ def _pointed(entry: Any) -> dict[str, str]:
     """RFC 6901 where, and what pydantic says of it; a key that the schema does not know is cut to a sane length."""
     steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in entry["loc"])
     return {"pointer": "".join(f"/{step}" for step in steps), "message": entry["msg"]}
-
-
-def _check_values(value: object, pointer: str, depth: int = 0) -> None:
-    """Raise Invalid for what JSON can say and a database cannot keep, or a reader of the answer not parse."""
-    if depth > DEEPEST:
-        raise Invalid(errors=[{"pointer": pointer, "message": f"The value is nested deeper than {DEEPEST}"}])
-    match value:
-        case dict():
-            for key, item in value.items():
-                _check_values(key, pointer, depth)
-                _check_values(item, f"{pointer}/{key[:100]}", depth + 1)
-        case list():
-            for index, item in enumerate(value):
-                _check_values(item, f"{pointer}/{index}", depth + 1)
-        case str() if "\0" in value:
-            message = "A NUL character cannot be stored"
-            raise Invalid(errors=[{"pointer": pointer.replace("\0", ""), "message": message}])
-        case float() if math.isinf(value):
-            raise Invalid(errors=[{"pointer": pointer, "message": "The number is too large"}])
-        case _:
-            pass
 
 
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:

@@ -79,6 +79,7 @@ class Delivery:
     properties: Properties
     body: bytes
     size: int
+    redelivered: bool = False
 
 
 class Contents:
@@ -130,8 +131,9 @@ class Deliveries:
             return False
         elif contents.add(kind, payload):
             method, contents.method = contents.method, b""
-            tag, routing_key = _delivered(method)
-            self._arrive(Delivery(tag, routing_key, properties(contents.header), contents.body, contents.size))
+            tag, redelivered, routing_key = _delivered(method)
+            described = properties(contents.header)
+            self._arrive(Delivery(tag, routing_key, described, contents.body, contents.size, redelivered))
         return True
 
 
@@ -244,12 +246,12 @@ def _table(values: Mapping[str, Any]) -> bytes:
     return _SIZE.pack(len(written)) + written
 
 
-def _delivered(method: bytes) -> tuple[int, str]:
-    """Delivery tag and routing key."""
+def _delivered(method: bytes) -> tuple[int, bool, str]:
+    """Delivery tag, whether it is a redelivery, and routing key."""
     at = 5 + method[4]  # after the consumer tag
-    tag = int.from_bytes(method[at : at + 8])
+    tag, redelivered = int.from_bytes(method[at : at + 8]), method[at + 8] == 1
     at += 10 + method[at + 9]  # after the exchange
-    return tag, _text(method[at + 1 : at + 1 + method[at]])
+    return tag, redelivered, _text(method[at + 1 : at + 1 + method[at]])
 
 
 def _text(data: bytes) -> str:

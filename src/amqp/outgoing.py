@@ -10,7 +10,8 @@ rejected                                     yes        yes        –
 rejected, a write without an address         –          yes        the problem
 rejected, a write whose answer was refused   in vain    yes        ``unanswered``, but for a direct reply-to
 failed, a write                              yes        –          the problem
-a read, whatever became of it                yes        –          –
+what has killed the process, a read as well  yes        –          ``kills-process``
+any other read                               yes        –          –
 ===========================================  =========  =========  ==============================
 
 Who has no address is not answered, a dry run announces nothing, and what is not known may have been a write. An event
@@ -25,14 +26,16 @@ from typing import Any
 
 from src import wire
 from src.amqp.decoder import Received
-from src.amqp.frames import Properties
+from src.amqp.frames import UNDECODABLE, Properties
 from src.clock import now, timestamp
 from src.errors import place
 from src.work.requests import Event, Outcome, State
 
 PERSISTENT = 2
-LONGEST_COPIED = 1000  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
+LONGEST_COPIED = 800  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
+MOST_REPLAYS = 2**31
 UNANSWERED = "unanswered"
+KILLS_PROCESS = "kills-process"
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # by which one that is returned is known
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
 
@@ -83,6 +86,8 @@ class Settled:
 
     def _reason(self, *, answered: bool) -> str | None:
         received, outcome = self.received, self.outcome
+        if outcome.state is State.DEADLY:
+            return KILLS_PROCESS
         if not received.may_write:
             return None
         if outcome.state is State.FAILED:
@@ -153,9 +158,7 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
     }
     if received.delivery.size > len(received.delivery.body):
         headers[wire.SIZE] = received.delivery.size
-    key = received.headers.get(wire.PARTITION_KEY)
-    if isinstance(key, str) and key == _shortened(key):
-        headers[wire.PARTITION_KEY] = key
+    headers |= _copied(received)
     copied = Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
@@ -167,6 +170,20 @@ def _dead_letter(received: Received[Any], reason: str, outcome: Outcome, names: 
         headers=headers,
     )
     return Message(names.dead, received.delivery.routing_key, received.delivery.body, copied, mandatory=True)
+
+
+def _copied(received: Received[Any]) -> dict[str, Any]:
+    """What a replay must say as well: without them it would be another request, a dry run a real one."""
+    given = received.headers
+    key, replay = given.get(wire.PARTITION_KEY), given.get(wire.REPLAY)
+    copied = {
+        wire.PARTITION_KEY: key if isinstance(key, str) and key == _shortened(key) else None,
+        wire.REPLAY: replay if type(replay) is int and 0 < replay < MOST_REPLAYS else None,
+        wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,
+        UNDECODABLE: True if UNDECODABLE in given else None,
+        wire.SENDER: received.sender or None,
+    }
+    return {name: value for name, value in copied.items() if value is not None}
 
 
 def _shortened(text: str) -> str:

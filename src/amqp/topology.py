@@ -10,6 +10,7 @@ from src.amqp.connections import Refused
 from src.amqp.upkeep import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
+NEVER = 2**31 - 1  # deliveries; RabbitMQ 4 gives up after 20 where there is no limit, and 3 at once where it is -1
 PARKED = 5  # seconds before an event that was refused is published again
 
 
@@ -41,14 +42,15 @@ class Topology:
             raise Refused(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
         except ChannelPreconditionFailed as error:
             raise Refused(
-                f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it, "
-                "or start with the settings that it was declared with."
+                f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it "
+                "(let the version that declared it serve what it holds; dead letters: ./db dead), or start with the "
+                "settings that it was declared with."
             ) from error
 
     async def _declare_exchanges(self, channel: Declaring) -> None:
         names = self._names
         unrouted: FieldTable = {"alternate-exchange": names.unrouted}
-        for name in (names.dead, names.unrouted, names.parked, names.released):
+        for name in (names.dead, names.unrouted, names.expired, names.parked, names.released):
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await channel.exchange_declare(names.requests, exchange_type="topic", durable=True, arguments=unrouted)
@@ -64,11 +66,12 @@ class Topology:
             "x-queue-type": "quorum",
             "x-single-active-consumer": True,
             "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": names.dead,
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
+            "x-dead-letter-exchange": names.expired,
+            "x-overflow": "reject-publish",  # if an operator should set a length
         }
-        reads: FieldTable = {"x-message-ttl": self._read_ttl * 1000, "x-dead-letter-exchange": names.unrouted}
+        # Nothing of a stranger's is dead-lettered but by a quorum queue at most once: RabbitMQ 3.10 loses the others to
+        # a forged x-death. Reads are dropped, later than the service has answered them if it runs (decision 0018).
+        reads: FieldTable = {"x-message-ttl": 2 * self._read_ttl * 1000}
         parked: FieldTable = {
             "x-queue-type": "quorum",
             "x-message-ttl": PARKED * 1000,
@@ -76,7 +79,9 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
-        await channel.queue_declare(names.dead, durable=True, arguments={"x-queue-type": "quorum"})
+        dead: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": NEVER}  # each look at a letter delivers it
+        await channel.queue_declare(names.dead, durable=True, arguments=dead)
+        await channel.queue_declare(names.expired, durable=True, arguments={"x-queue-type": "quorum"})
         await channel.queue_declare(names.parked, durable=True, arguments=parked)
         await channel.queue_declare(names.released, durable=True, arguments={"x-max-length": 0})  # keeps nothing
         await channel.queue_declare(names.unrouted, durable=True)
@@ -86,7 +91,7 @@ class Topology:
 
     async def _bind_queues(self, channel: Declaring) -> None:
         names = self._names
-        for name in (names.dead, names.unrouted, names.parked, names.released):
+        for name in (names.dead, names.unrouted, names.expired, names.parked, names.released):
             await channel.queue_bind(name, name)
         await channel.exchange_bind(names.events, names.released)
         if self._partitions > 1:

@@ -6,7 +6,7 @@ row, does not wait for SQLAlchemy, Alembic and FastStream.
 
 import typer
 
-from src.cli import serve, talk
+from src.cli import dead, operations, serve, talk
 from src.cli.demo import demo
 from src.cli.play import play
 
@@ -18,5 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help in boxes would import rich and its Markdown, half of what help costs
 )
-for command in (talk.call, talk.send, talk.watch, play, demo, serve.serve, serve.migrate):
+for command in (talk.call, talk.send, talk.watch, operations.operations, play, demo, serve.serve, serve.migrate):
     app.command()(command)
+app.add_typer(dead.app, name="dead")

@@ -64,7 +64,9 @@ def problem(document: Mapping[str, Any]) -> Problem:
     """The problem that the document describes, as its class; one of a type not known here is a plain Problem."""
     kinds = {PREFIX + kind.name(): kind for kind in Problem.__subclasses__()}
     kind = kinds.get(document.get("type", ""), Problem)
-    return kind(document.get("detail"), document.get("errors", ()))
+    found = kind(document.get("detail"), document.get("errors", ()))
+    found.version = document.get("version")
+    return found
 
 
 def write_request(body: object, options: Options) -> aio_pika.Message:

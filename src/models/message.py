@@ -89,7 +89,7 @@ async def search(session: AsyncSession, request: SearchMessages) -> list[Message
     if request.chat_id:
         found = found.where(Message.chat_id == request.chat_id)
     newest = found.order_by(Message.created_at.desc(), Message.id).limit(request.limit)
-    return list(await session.scalars(newest))
+    return list(await crud.select(session, Message, newest))
 
 
 async def _check_reply(session: AsyncSession, message_id: UUID, chat_id: UUID) -> None:

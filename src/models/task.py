@@ -122,7 +122,7 @@ async def search(session: AsyncSession, request: SearchTasks) -> list[Task]:
     if request.user_id:
         found = found.where(Task.user_id == request.user_id)
     newest = found.order_by(Task.created_at.desc(), Task.id).limit(request.limit)
-    return list(await session.scalars(newest))
+    return list(await crud.select(session, Task, newest))
 
 
 @user.entity.query("with_tasks")

@@ -7,7 +7,7 @@ there has been applied, and one whose row is not there has not.
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import msgpack
@@ -16,10 +16,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
-from src.clock import now
 from src.work.requests import Event, Outcome, Refused, Request, State
 
 COMPRESS_FROM = 1024  # bytes
+FORMAT = 1
+"""Of a stored outcome. What is added comes last and leaves it; a version that changes it reads both for a while."""
+
+_STATES = {state.value for state in State}
 _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less than 16
 
 table = sa.Table(
@@ -94,7 +97,6 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
         "keys": keys,
         "fingerprints": [entries[key].fingerprint if key in entries else b"" for key in keys],
         "outcomes": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
-        "moment": now(),
     }
     written = await connection.execute(_RECORD, arrays)
     if written.rowcount < len(keys):
@@ -116,14 +118,15 @@ _RECORD = (
     insert(table)
     .from_select(
         ["key", "fingerprint", "outcome", "received_at"],
-        sa.select(*_SERVED.render_derived().c, sa.bindparam("moment", type_=sa.DateTime(timezone=True))),
+        sa.select(*_SERVED.render_derived().c, sa.func.now()),
     )
     .on_conflict_do_nothing()
 )
 
 
-async def purge(session: AsyncSession, before: datetime, limit: int) -> int:
-    """Forget at the most ``limit`` requests received before that time; how many they were."""
+async def purge(session: AsyncSession, retention: timedelta, limit: int) -> int:
+    """Forget at the most ``limit`` requests received longer ago than that; how many they were."""
+    before = sa.func.now() - retention  # the database's time, as in received_at: no other clock may empty the inbox
     old = sa.select(table.c.key).where(table.c.received_at < before).limit(limit).with_for_update(skip_locked=True)
     deleted = await (await session.connection()).execute(sa.delete(table).where(table.c.key.in_(old)))
     return deleted.rowcount
@@ -135,21 +138,30 @@ def encode(outcome: Outcome) -> bytes:
         (event.name, event.subject, event.version, event.time, None if event.body == outcome.body else event.body)
         for event in outcome.events
     ]
-    packed: bytes = msgpack.packb((outcome.state.value, outcome.type, outcome.content_type, outcome.body, events))
+    packed: bytes = msgpack.packb(
+        (FORMAT, outcome.state.value, outcome.type, outcome.content_type, outcome.body, events)
+    )
     return zlib.compress(packed) if len(packed) >= COMPRESS_FROM else packed
 
 
 def decode(stored: bytes) -> Outcome:
-    """The outcome that ``encode`` was given, but for the error behind it."""
+    """The outcome that ``encode`` was given, but for the error behind it.
+
+    Another version may have stored it, of those that run side by side during a restart: what it has added at the end of
+    the outcome and of its events is no business of this one.
+    """
     packed = zlib.decompress(stored) if stored[0] == _ZLIB else stored
-    state, kind, content_type, body, events = msgpack.unpackb(packed)
+    values = msgpack.unpackb(packed)
+    if isinstance(values[1], str):  # the first ones have no number of their format
+        values = (0, *values)
+    _format, state, kind, content_type, body, events, *_ = values
     return Outcome(
-        state=State(state),
+        state=State(state) if state in _STATES else State.SERVED,
         type=kind,
         body=body,
         content_type=content_type,
         events=tuple(
             Event(name, subject, version, time, body if own is None else own)
-            for name, subject, version, time, own in events
+            for name, subject, version, time, own, *_ in events
         ),
     )

@@ -1,7 +1,8 @@
 """One batch of reads: what names rows shares statements, the rest runs side by side, each seeing one state."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,12 @@ from src.entity import Operation
 from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
 from src.work.requests import Outcome, Request, State
 
+PART = 20  # groups that are read before their answers are counted
+LARGE = 16 * 1024 * 1024  # bytes of answers that do not wait for others
+
+type Answered = tuple[Request[Operation], Outcome]
+type Requests = Sequence[Request[Operation]]
+
 
 class Reader:
     """Answers batches of reads, ``concurrency`` transactions at a time. ``max_answer`` is in bytes."""
@@ -22,33 +29,47 @@ class Reader:
         self._max_answer = max_answer
         self._free = asyncio.Semaphore(concurrency)
 
-    async def apply(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
-        """The outcome of each request. Raises Unavailable."""
-        groups = _groups(requests)
-        results = await _side_by_side([self._read(group) for group in groups])
-        outcomes: dict[int, Outcome] = {}
-        for group, result in zip(groups, results, strict=True):
-            outcomes |= {id(request): outcome for request, outcome in zip(group, result, strict=True)}
-        return [outcomes[id(request)] for request in requests]
+    async def apply(self, requests: Requests) -> AsyncIterator[list[Answered]]:
+        """The outcomes, in whatever order; those before others that would be too large together. Raises Unavailable."""
+        groups, answered = deque(_groups(requests)), list[Answered]()
+        while groups:
+            part = [groups.popleft() for _ in range(min(len(groups), PART))]
+            for group, outcomes in zip(part, await _side_by_side([self._read(each) for each in part]), strict=True):
+                if outcomes is None:
+                    groups += (group[: len(group) // 2], group[len(group) // 2 :])
+                else:
+                    answered += zip(group, outcomes, strict=True)
+            if sum(len(outcome.body) for _, outcome in answered) > LARGE:
+                yield answered
+                answered = []
+        yield answered
 
-    async def _read(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
+    async def _read(self, requests: Requests) -> list[Outcome] | None:
+        """The outcomes; None where several cannot be read together: then each half is read by itself."""
         try:
-            return await self._answer(requests)
+            return await self._twice(requests)
         except Unavailable:
             raise
         except Transient as error:
             raise Unavailable(str(error)) from error
-        except Exception as error:  # of one of them: each is asked alone
+        except Exception as error:
             if len(requests) > 1:
-                return [outcome for request in requests for outcome in await self._read([request])]
+                return None
             return [Outcome.of(error if isinstance(error, Problem) else Internal.because(error))]
 
-    async def _answer(self, requests: Sequence[Request[Operation]]) -> list[Outcome]:
+    async def _twice(self, requests: Requests) -> list[Outcome]:
+        """Once more where the moment is to blame: a table was altered, and its statements are prepared anew."""
+        try:
+            return await self._answer(requests)
+        except Transient:
+            return await self._answer(requests)
+
+    async def _answer(self, requests: Requests) -> list[Outcome]:
         wanted = rows.Wanted()
         for request in requests:
             request.operation.want(wanted, request.data)
         once = all(request.operation.loads_only for request in requests)
-        async with self._free, self._database.reading(once=once) as session:
+        async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
             await rows.of(session).load(wanted)
             return [await self._outcome(session, request) for request in requests]
 
@@ -56,6 +77,7 @@ class Reader:
         try:
             if request.deadline and request.deadline <= now():
                 raise DeadlineExceeded
+            rows.of(session).begin()
             result = await request.operation.handler(session, request.data)
             body = request.operation.entity.answer(result, self._max_answer)
         except Problem as problem:
@@ -74,7 +96,7 @@ async def _side_by_side[T](reads: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return cast("list[T]", results)
 
 
-def _groups(requests: Sequence[Request[Operation]]) -> list[list[Request[Operation]]]:
+def _groups(requests: Requests) -> list[list[Request[Operation]]]:
     """What is read together: rows of one entity by one statement, others that name rows, and each of the rest alone."""
     groups: dict[object, list[Request[Operation]]] = {}
     for request in requests:

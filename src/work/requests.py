@@ -81,6 +81,7 @@ class State(Enum):
     SERVED = 1  # the numbers are stored
     REJECTED = 2  # the request's fault
     FAILED = 3  # the service's fault
+    DEADLY = 4  # so much so that the process has died of it
 
 
 @dataclass(slots=True)

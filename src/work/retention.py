@@ -4,9 +4,8 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from src.clock import now
 from src.database import Database
-from src.work import inbox
+from src.work import careful, inbox
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +18,8 @@ async def purge_inbox(database: Database, retention: timedelta) -> None:
     while True:
         try:
             async with database.transaction() as session:
-                purged = await inbox.purge(session, now() - retention, STEP)
+                await careful.purge(session, retention)
+                purged = await inbox.purge(session, retention, STEP)
         except Exception as error:  # nobody watches this task, and it must go on whatever happens
             log.warning("the inbox was not purged: %s", type(error).__name__)
             purged = 0

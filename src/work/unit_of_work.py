@@ -16,12 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import rows
 from src.base import Record
+from src.changes import Changes
 from src.clock import now, timestamp
 from src.database import Database, Refusals, describe, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.work import inbox
 from src.work.requests import Event, Outcome, Refused, Request, State
+from src.work.sizes import Sizes
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ type _Way = Callable[[_Batch, Requests], Awaitable[list[Outcome]]]
 
 
 class _HalfMade(Exception):
-    """A request was rejected after it had changed something: the transaction must not stay as it is."""
+    """A request was rejected after it had changed what cannot be taken back: the transaction must not stay as it is."""
 
 
 class _Swallowed(Exception):
@@ -69,11 +71,11 @@ class _Failed(Exception):
 
 
 class UnitOfWork:
-    """Applies batches of writes. ``max_answer`` is the size of the largest answer, in bytes."""
+    """Applies batches of writes. ``sizes`` are those that rows may have."""
 
-    def __init__(self, database: Database, max_answer: int) -> None:
+    def __init__(self, database: Database, sizes: Sizes) -> None:
         self._database = database
-        self._max_answer = max_answer
+        self._sizes = sizes
         self.second_ways = 0  # batches that could not be written together
 
     async def apply(self, asked: Asked) -> list[Outcome]:
@@ -180,10 +182,11 @@ class UnitOfWork:
         changes = batch.rows.begin()
         try:
             result = await request.operation.handler(batch.session, request.data)
+            await batch.rows.count()
+            outcome = self._outcome(request, result, changes)
             await batch.rows.end()
-            outcome = self._outcome(request, result, changed=isinstance(result, Record) and changes.include(result))
         except Problem as problem:
-            if batch.refused() or batch.rows.doubtful or changes.any:
+            if batch.refused() or not batch.rows.take_back():
                 raise _HalfMade from problem
             return _rejection(request, problem)
         if refusal := batch.refused():
@@ -200,11 +203,11 @@ class UnitOfWork:
         batch.rows.restore(known)
         return outcome
 
-    def _outcome(self, request: Request[Operation], result: object, *, changed: bool) -> Outcome:
+    def _outcome(self, request: Request[Operation], result: object, changes: Changes) -> Outcome:
         operation = request.operation
-        body = operation.entity.answer(result, self._max_answer)
+        body = self._sizes.answer(operation.entity, result, changes)
         events: tuple[Event, ...] = ()
-        if changed and operation.event and isinstance(result, Record):
+        if operation.event and isinstance(result, Record) and changes.include(result):
             moment = now() if operation.name == "delete" else result.updated_at
             events = (Event(operation.event, str(result.id), result.version, timestamp(moment), body),)
         return Outcome(State.SERVED, operation.key, body, events=events)

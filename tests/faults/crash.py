@@ -7,9 +7,12 @@ from typing import Any
 
 from src.amqp.batches import Batch
 from src.amqp.decoder import Decoder
+from src.amqp.outgoing import Settled
 from src.amqp.outlet import Outlet
+from src.errors import UnknownOperation
 from src.subscribers import Subscribers
 from src.work import inbox
+from src.work.reader import Reader
 from src.work.unit_of_work import UnitOfWork
 
 type Count = Callable[[], None]
@@ -21,6 +24,19 @@ def before(function: Any, count: Count) -> Any:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+def poisoned(function: Any, where: Callable[..., object], end: Count) -> Any:
+    def wrapped(*args: Any) -> Any:
+        if POISON in repr(where(*args)):
+            end()
+        return function(*args)
+
+    return wrapped
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def after(function: Any, count: Count) -> Any:
@@ -43,9 +59,23 @@ POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
 }
 """When it is, of what, and at which call: that of a single request, or that of a batch."""
 
+POISON = "poison"
+DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
+    "decoding": (Decoder, "decode", lambda _, delivery: delivery.body),
+    "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
+    "reading": (Reader, "_outcome", lambda _, __, request: request.data),
+    "refusing": (Decoder, "refuse", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
+    "answering": (Settled, "replies", lambda settled: settled.received.delivery.body),
+}
+"""When a request that has the poison in it is the end: at which call, and where in its arguments it is."""
+
 
 def die_at(point: str) -> None:
-    """Make the call of this point the process's last."""
+    """Make the call of this point the process's last, or that of one that the poison makes deadly."""
+    if point in DEADLY:
+        owner, name, where = DEADLY[point]
+        setattr(owner, name, poisoned(getattr(owner, name), where, kill))
+        return
     when, owner, name, nth = POINTS[point]
     calls = 0
 
@@ -53,6 +83,6 @@ def die_at(point: str) -> None:
         nonlocal calls
         calls += 1
         if calls == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill()
 
     setattr(owner, name, when(getattr(owner, name), count))

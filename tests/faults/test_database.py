@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
+from aio_pika import Message
 
 import config
 from dev.postgres import PostgresServer
 from src import database
-from tests import harness
+from tests import harness, requester
 from tests.faults.ending import stopped
 from tests.faults.load import loaded
 from tests.harness import Process
@@ -43,10 +44,29 @@ async def test_requests_sent_while_the_database_is_down_wait_for_it(
             await asyncio.to_thread(postgres.stop)
             read = asyncio.create_task(load.client.call("user.count"))
             await process.says("waiting for the database")
-            await process.says("reads: not consuming for the moment")
+            await process.says("waiting for the database with 1 reads")
             await asyncio.to_thread(postgres.start)
             assert await read == {"count": 0}
             await load.assert_exactly_once()
+
+
+async def test_reads_are_answered_while_the_database_is_down_though_writes_that_expired_wait_for_it(
+    fragile: config.Settings, postgres: PostgresServer
+) -> None:
+    impatient, names = fragile.model_copy(update={"read_ttl": 1}), harness.names(fragile)
+    late = Message(b'{"title":"served"}', message_id="m", correlation_id="late")
+    async with harness.running(impatient), requester.asking(fragile) as db:
+        served = await db.ask("session.create", late.body, late.message_id)
+        await asyncio.to_thread(postgres.stop)
+        async with harness.channel(fragile.rabbitmq_url.get_secret_value()) as raw:
+            late.reply_to = db.reply_to
+            await (await raw.get_exchange(names.expired)).publish(late, "session.create")
+        backlog = [await db.publish("session.count") for _ in range(500)]
+        assert {answer.problem for answer in await requester.finished(backlog)} == {"deadline-exceeded"}
+        assert not db.answers.of("late")
+        await asyncio.to_thread(postgres.start)
+        await db.answers.reach(lambda: db.answers.of("late") == [served])
+        assert (await db.ask("session.count")).document == {"count": 1}
 
 
 async def test_told_to_stop_while_the_database_is_down_it_ends_and_gives_its_requests_back(

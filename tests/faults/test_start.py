@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from yarl import URL
 
 import config
@@ -101,12 +102,14 @@ async def test_a_schema_that_is_ahead_is_warned_of_and_served(settings: config.S
         await client.call("session.create", {})
 
 
-async def test_a_queue_declared_with_other_arguments_is_said_in_one_line(settings: config.Settings) -> None:
-    queue = harness.names(settings).partition(0)
+@pytest.mark.parametrize("name", ["writes.0", "dead"])
+async def test_a_queue_declared_with_other_arguments_is_said_in_one_line(settings: config.Settings, name: str) -> None:
+    queue = f"{settings.service_name}.{name}"
     async with harness.channel(settings.rabbitmq_url.get_secret_value()) as raw:
-        await raw.declare_queue(queue, durable=True)
+        await raw.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
     async with Process(settings) as process:
         assert await process.wait() == 1
     line = the_line(process)
     assert queue in line
     assert "cannot be changed" in line
+    assert "./db dead" in line

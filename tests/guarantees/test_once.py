@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgpack
 import pytest
 
 import config
 from src.service import Service
+from src.work import inbox
+from src.work.requests import Outcome, inbox_key
 from tests import harness, requester
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more, sessions
@@ -35,6 +38,26 @@ async def test_what_was_rejected_is_rejected_the_same_even_if_it_could_be_served
     assert first.problem == "foreign-key"
     assert (again, (await no_more(db, events))[1:]) == (first, [event])
     assert (await db.ask(*REJECTED, "n")).problem is None
+
+
+def stored(outcome: Outcome, version: str) -> bytes:
+    """The outcome as another version of the service stores it."""
+    events = [[event.name, event.subject, event.version, event.time, None] for event in outcome.events]
+    first = [outcome.state.value, outcome.type, outcome.content_type, outcome.body]
+    later: list[Any] = [2, 17, *first[1:], [[*event, "more", {}] for event in events], "more", [1], None]
+    return bytes(msgpack.packb(later if version == "later" else [*first, events]))
+
+
+@pytest.mark.parametrize("version", ["earlier", "later"])
+async def test_what_another_version_has_served_is_answered_and_told_the_same(
+    version: str, db: Requester, events: Collected, settings: config.Settings
+) -> None:
+    first, event = await db.ask(*WRITES["create"], "m"), await events.one()
+    ((row,),) = await harness.fetch(settings.dsn, "SELECT outcome FROM inbox WHERE key = $1", inbox_key("", "m"))
+    other = stored(inbox.decode(row), version)
+    await harness.execute(settings.dsn, f"UPDATE inbox SET outcome = '\\x{other.hex()}'")
+    again = await db.ask(*WRITES["create"], "m")
+    assert (again, await no_more(db, events)) == (first, [event])
 
 
 @EACH_WRITE

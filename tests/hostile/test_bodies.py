@@ -35,6 +35,11 @@ BAD_BODIES: dict[str, tuple[str, bytes]] = {
     "duplicate keys deep inside": ("malformed", created('{"a": [{"b": 1, "b": 2}]}')),
     "1e999": ("invalid", created('{"a": 1e999}')),
     "400 digits and a point": ("invalid", created(f'{{"a": {"9" * 400}.0}}')),
+    "300 digits and an exponent": ("invalid", created(f'{{"a": {"1" * 300}e20}}')),
+    "an id that looks like a number, and 1e999": (
+        "invalid",
+        b'{"id": "1e300e20-0000-4000-8000-0000000001e9", "metadata": {"a": 1e999}}',
+    ),
     "nested 120 deep": ("invalid", created('{"a":' * 120 + "1" + "}" * 120)),
     "an integer of 5,000 digits": ("malformed", created(f'{{"a": [{"9" * 5000}]}}')),
     "NUL in text": ("invalid", rb'{"title": "xyzzy\u0000"}'),
@@ -71,6 +76,9 @@ async def test_a_bad_body_of_any_operation_is_answered_with_a_problem(bench: Ben
 
 GOOD_BODIES: dict[str, bytes] = {
     "at the limit": b'{"title": "%s"}' % (b"x" * (MEBIBYTE - 13)),
+    "with an id and a title that look like numbers": (
+        b'{"id": "1e300e20-0000-4000-8000-0000000001e9", "title": "a:1e999,1e999 [1e999", "metadata": {"a": 1e15}}'
+    ),
     "with large numbers": created(f'{{"a": [{2**63 - 1}, {-(2**63)}, {2**64}, {10**300}, 1e15]}}'),
     "nested 90 deep": created('{"a":' * 90 + "1" + "}" * 90),
     "with newlines, ANSI escapes and %s": rb'{"title": "xyzzy\n\u001b[31m%s%n{}"}',

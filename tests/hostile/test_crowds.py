@@ -42,9 +42,9 @@ async def test_one_message_id_sent_a_hundred_times_at_once_is_applied_once(bench
 async def test_what_was_never_a_request_to_the_service_ends_as_a_dead_letter(bench: Bench) -> None:
     """Somebody may publish to a queue by its name."""
     letters = len(bench.letters.all)
-    for queue in ("writes.0", "reads", "unrouted"):
+    for queue in ("writes.0", "reads", "unrouted", "expired"):
         await bench.send(f"{bench.service.settings.service_name}.{queue}", CREATE, exchange="")
-    await bench.letters.reach(lambda: len(bench.letters.all) == letters + 3)
+    await bench.letters.reach(lambda: len(bench.letters.all) == letters + 4)
     assert {letter.reason for letter in bench.letters.all[letters:]} == {"unknown-operation"}
 
 
@@ -53,12 +53,12 @@ async def test_the_log_of_a_process_is_one_line_a_record(settings: config.Settin
         await process.consuming()
         async with harness.channel(settings.rabbitmq_url.get_secret_value()) as raw:
             exchange = await raw.get_exchange(harness.names(settings).requests, ensure=False)
-            for message_id in ("xyzzy\n%s", "xyzzy\x1b[31m"):
+            for message_id in ("m\n%s", "m\x1b[31m"):  # is named in the log
                 await exchange.publish(Message(b'{"\n%s\x1b": xyzzy}', message_id=message_id), "session.create")
         await process.says("dead letter", times=2)
         process.signal(signal.SIGTERM)
         assert await process.wait() == 0
     for line in process.log:
-        assert line.startswith('event="')
+        assert line.startswith("event=")
         assert line.rstrip("\n").isprintable()
         assert SECRET not in line

@@ -67,7 +67,7 @@ async def test_a_forged_death_does_not_make_an_unknown_operation_a_late_one(benc
     await assert_answered(bench, "unknown-operation", "session.divide", CREATE, forged)
 
 
-@pytest.mark.parametrize("elsewhere", ["reads", "unrouted"])
+@pytest.mark.parametrize("elsewhere", ["reads", "unrouted", "expired"])
 async def test_a_write_that_is_copied_to_where_writes_are_not_served_is_applied_once(
     bench: Bench, elsewhere: str
 ) -> None:
@@ -76,9 +76,9 @@ async def test_a_write_that_is_copied_to_where_writes_are_not_served_is_applied_
     pieces = {"correlation_id": name, "message_id": name, "reply_to": bench.address, "headers": {"CC": queues}}
     await bench.send("session.create", CREATE, pieces, exchange="")
     await bench.fence()
-    problem, answer = sorted(bench.replies.of(name), key=lambda reply: reply.kind == "session.create")
+    other, answer = sorted(bench.replies.of(name), key=lambda reply: reply.kind == "session.create")
     assert answer.kind == "session.create"
-    assert json.loads(problem.body)["retryable"]
+    assert other.body == answer.body or json.loads(other.body)["retryable"]  # by which of them was there first
     assert await bench.rows() == had + 2
 
 
@@ -113,7 +113,7 @@ async def test_a_good_request_with_an_address_that_is_none_is_served(bench: Benc
     assert bench.letters.all[letters:] == []
 
 
-@pytest.mark.parametrize("queue", ["writes.0", "reads", "unrouted"])
+@pytest.mark.parametrize("queue", ["writes.0", "reads", "unrouted", "expired"])
 async def test_a_reply_to_the_services_own_queues_ends_as_a_dead_letter(bench: Bench, queue: str) -> None:
     letters, address = len(bench.letters.all), f"{bench.service.settings.service_name}.{queue}"
     await between_two_good(bench, "session.create", CREATE, {"reply_to": address, "message_id": address}, 1)
