@@ -29,7 +29,7 @@ def poisoned(point: str, most: float = float("inf")) -> Iterator[None]:
         yield
 
 
-async def deaths(settings: config.Settings, done: Callable[[], Awaitable[bool]], most: int = 10) -> int:
+async def deaths(settings: config.Settings, done: Callable[[], Awaitable[bool]], most: int = 20) -> int:
     """Start the service again and again, until all is done or it has died so often; how often it has died."""
     for died in range(most):
         service = Service(settings)

@@ -133,7 +133,7 @@ async def test_a_suspect_that_is_served_in_the_end_is_innocent(standing: Standin
 
 async def test_handed_over_again_and_again_a_request_is_no_suspect_for_that(standing: Standing) -> None:
     impatient = standing.settings.model_copy(update={"graceful_timeout": 0.05})
-    answers = [await standing.db.publish(*request) for request in WRITES]
+    answers = [await standing.db.publish(*request, f"m-{number}") for number, request in enumerate(WRITES)]
     counted = []
     for _ in range(2 + 4):
         with contextlib.ExitStack() as holding:
