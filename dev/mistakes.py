@@ -182,6 +182,20 @@ MUTANTS = [
         ["tests/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
     ),
     Mutant(
+        "a password in a file keeps its newline",
+        "config.py",
+        'text.removesuffix("\\n").removesuffix("\\r")',
+        "text",
+        ["tests/test_setting_files.py::test_a_value_in_a_file_is_the_same_as_in_a_variable"],
+    ),
+    Mutant(
+        "a value that is given twice is not refused",
+        "config.py",
+        "        if files and len(given) > 1:\n",
+        "        if len(files) > 1:\n",
+        ["tests/test_setting_files.py::test_a_value_that_is_given_and_lies_in_a_file_is_refused"],
+    ),
+    Mutant(
         "what is not stored waits for no commit",
         "src/work/inbox.py",
         "    keys = sorted([*entries, *unserved])\n",

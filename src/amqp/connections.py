@@ -18,6 +18,7 @@ from .stream import FrameTransport
 
 log = logging.getLogger(__name__)
 
+PORTS = {"amqp": 5672, "amqps": 5671}
 CONNECT_TIMEOUT = 10  # seconds
 HEARTBEAT = 10  # seconds
 RECONNECT_INTERVAL = 1  # seconds
@@ -173,7 +174,7 @@ def named(url: str, name: str) -> str:
 def place(url: str) -> str:
     """Host and port, without the password."""
     parsed = URL(url)
-    return f"{parsed.host}:{parsed.port or 5672}"
+    return f"{parsed.host}:{parsed.port or PORTS[parsed.scheme]}"
 
 
 def _vhost(url: str) -> str:
