@@ -196,6 +196,20 @@ MUTANTS = [
         ["tests/test_setting_files.py::test_a_value_that_is_given_and_lies_in_a_file_is_refused"],
     ),
     Mutant(
+        "a database of another name is waited for",
+        "src/service.py",
+        "            if isinstance(error, SSLCertVerificationError):\n",
+        "            if isinstance(error, EOFError):\n",
+        ["tests/test_tls.py::test_a_database_that_is_not_who_it_says_is_refused_in_one_line"],
+    ),
+    Mutant(
+        "a broker of another name is waited for",
+        "src/amqp/connections.py",
+        "            if isinstance(error.__cause__, SSLCertVerificationError):\n",
+        "            if isinstance(error.__cause__, EOFError):\n",
+        ["tests/test_tls.py::test_a_broker_that_is_not_who_it_says_is_refused_in_one_line"],
+    ),
+    Mutant(
         "what is not stored waits for no commit",
         "src/work/inbox.py",
         "    keys = sorted([*entries, *unserved])\n",

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLCertVerificationError
 from typing import Any, cast
 
 import aiormq
@@ -141,6 +142,8 @@ async def wait_until_up(url: str) -> None:
         except InvalidFrameError as error:  # after the login: it closes instead of opening
             raise Refused(f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user.") from error
         except (AMQPError, OSError) as error:
+            if isinstance(error.__cause__, SSLCertVerificationError):
+                raise Refused(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
             log.warning("waiting for RabbitMQ at %s: %s", place(url), error)
             await asyncio.sleep(pause)
         else:
