@@ -148,7 +148,7 @@ def stop(stack: Stack) -> None:
 def _played(stack: Stack) -> int:
     """How many dialogues have their session."""
     query = "SELECT count(*) FROM sessions WHERE title <> 'hello' OR title IS NULL"
-    return int(stack.do(f'docker compose exec -T postgres psql -U postgres -d db -h 127.0.0.1 -Atc "{query}"'))
+    return int(stack.do(f'docker compose exec -T postgres psql -U postgres -d db -Atc "{query}"'))
 
 
 def _dialogue(number: int) -> Mapping[str, Any]:

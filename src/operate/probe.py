@@ -1,9 +1,8 @@
-"""The health check of the image, `python -m src.operate.probe`: exit code 0 where the service says that it lives.
+"""The health check of the image, `python -m src.operate.probe PORT`: exit code 0 where the service says that it lives.
 
 It needs the standard library alone, for it runs every few seconds, and an image has no curl.
 """
 
-import os
 import sys
 from http.client import HTTPConnection, HTTPException
 
@@ -24,4 +23,4 @@ def lives(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not lives(int(os.environ.get("HTTP_PORT") or 8080)))
+    sys.exit(not lives(int(sys.argv[1])))
