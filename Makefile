@@ -11,7 +11,7 @@ export m
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new reference format
+.PHONY: help setup demo test test-all compose-test mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new reference format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-
 
 test-all: setup ## Run every test, the slow ones too, on examples drawn anew; ARGS="..." goes to pytest
 	@$(SERVERS) && HYPOTHESIS_PROFILE=fresh $(RUN) pytest -n 2 --dist loadfile -m "" $(ARGS)
+
+compose-test: setup ## Build the image and try docker-compose.yml with Docker; ARGS="--network host" goes to docker build
+	@$(RUN) python -m dev.compose $(ARGS)
 
 mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
 	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)

@@ -1,6 +1,11 @@
-"""Settings: the only reader of the environment, of ``.env``, and of what ``make up`` has left in ``.servers/urls``."""
+"""Settings: the only reader of the environment, of ``.env``, and of the files that these name.
+
+What says nowhere where the servers are goes to those that ``make up`` has left in ``.servers/urls``.
+"""
 
 import re
+import ssl
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -8,8 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from src import wire
@@ -17,14 +32,36 @@ from src import wire
 POSTGRESQL = ("postgresql", "postgres", "postgresql+asyncpg")
 STARTED = Path(__file__).parent / ".servers/urls"
 PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
-PARAMETERS = {"sslmode", "ssl", "application_name", "host", "port"}  # of a database's URL
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+BROKER = ("rabbitmq_host", "rabbitmq_port", "rabbitmq_user", "rabbitmq_password", "rabbitmq_vhost")
+IN_FILES = ("database_url", "database_password", "rabbitmq_url", *BROKER)
+PARAMETERS = {"sslmode", "ssl", "sslrootcert", "application_name", "host", "port"}  # of a database's URL
+VERIFYING = {"verify-ca", "verify-full"}
+SSL_MODES = ("disable", "allow", "prefer", "require", *sorted(VERIFYING))
 HIGHEST_PORT = 65535
 CENTURY = timedelta(days=36525)  # the clock ends somewhere
 
 Port = Annotated[int, Field(ge=1, le=HIGHEST_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Bytes = Annotated[int, Field(ge=1024, le=128 * 1024 * 1024)]  # RabbitMQ's default max_message_size
+
+
+def _certificates(path: str) -> str:
+    """The path of a file that holds certificates. Raises ValueError."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        wrong = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"{path}: {wrong}") from None
+    return path
+
+
+def _host(name: str) -> str:
+    """The name, where it can be that of a host in a URL. Raises ValueError."""
+    try:
+        URL.build(scheme="amqp", host=name)
+    except ValueError:
+        raise ValueError("is no host") from None
+    return name
 
 
 class Settings(BaseSettings):
@@ -54,8 +91,15 @@ class Settings(BaseSettings):
     database_pool_recycle: Annotated[int, Field(ge=-1)] = 1800
     sql_echo: bool = False
 
+    rabbitmq_ca_file: Annotated[str, AfterValidator(_certificates)] | None = None
+    rabbitmq_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = "127.0.0.1"
+    rabbitmq_port: Port = Field(default_factory=lambda parts: 5671 if parts["rabbitmq_ca_file"] else 5672)
+    rabbitmq_user: str = "guest"
+    rabbitmq_password: SecretStr = SecretStr("guest")
+    rabbitmq_vhost: str = "/"
     rabbitmq_url: SecretStr = Field(
-        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias=AliasChoices("RABBITMQ_URL", "AMQP_URL")
+        default_factory=lambda parts: _amqp(parts),  # noqa: PLW0108 - it is defined below
+        validation_alias=AliasChoices("RABBITMQ_URL", "AMQP_URL"),
     )
     service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
     write_partitions: Annotated[int, Field(ge=1, le=wire.MOST_PARTITIONS)] = 1
@@ -72,9 +116,22 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - whole folders, which nobody uses
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The first that has a value wins."""
+        files = _Files(settings_cls, env_settings, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, files
+
     @field_validator("rabbitmq_url")
     @classmethod
-    def _is_amqp(cls, value: SecretStr) -> SecretStr:
+    def _is_amqp(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         try:
             url = URL(value.get_secret_value())
         except ValueError:
@@ -85,6 +142,10 @@ class Settings(BaseSettings):
             raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
         if not url.query.get("heartbeat", "0").isdecimal():
             raise ValueError("has a heartbeat that is no number of seconds")
+        if ca_file := info.data.get("rabbitmq_ca_file"):
+            return SecretStr(str(_trusting(url, ca_file)))
+        for path in url.query.getall("cafile", []):
+            _certificates(path)
         return value
 
     @field_validator("database_url")
@@ -135,7 +196,9 @@ def _libpq(text: str) -> str:
         raise ValueError("is no URL of the form postgresql://user:password@host:port/name")
     if scheme not in POSTGRESQL:
         raise ValueError(f"names {scheme}; this service works with postgresql")
-    _check_parameters(parts.port, parse_qs(parts.query, keep_blank_values=True))
+    parameters = parse_qs(parts.query, keep_blank_values=True)
+    _check_parameters(parts.port, parameters)
+    _check_trust(parameters)
     query = "&".join(re.sub("^ssl=", "sslmode=", one) for one in parts.query.split("&"))
     return f"postgresql://{login}{at}{parts.netloc}{parts.path}{'?' if query else ''}{query}"
 
@@ -156,6 +219,85 @@ def _is_port(port: int | None) -> bool:
     return port is None or 1 <= port <= HIGHEST_PORT
 
 
+def _check_trust(parameters: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError for certificates that would not be looked at, or are missing."""
+    modes = {*parameters.get("sslmode", ()), *parameters.get("ssl", ())}
+    trusted = [_certificates(path) for path in parameters.get("sslrootcert", ())]
+    if trusted and not modes & {"require", *VERIFYING}:
+        raise ValueError("has a sslrootcert that nobody looks at without sslmode=verify-full")
+    if not trusted and (verifying := modes & VERIFYING):
+        raise ValueError(f"has sslmode={verifying.pop()} without a sslrootcert, the file of certificates to check by")
+
+
+def _amqp(parts: dict[str, Any]) -> SecretStr:
+    """Where the broker is, from the parts of its URL."""
+    url = URL.build(
+        scheme="amqps" if parts["rabbitmq_ca_file"] else "amqp",
+        user=parts["rabbitmq_user"],
+        password=parts["rabbitmq_password"].get_secret_value(),
+        host=parts["rabbitmq_host"],
+        port=parts["rabbitmq_port"],
+        path="/" if parts["rabbitmq_vhost"] == "/" else f"/{parts['rabbitmq_vhost']}",
+    )
+    return SecretStr(str(url))
+
+
+def _trusting(url: URL, ca_file: str) -> URL:
+    """The URL with the file of certificates where aiormq reads it. Raises ValueError."""
+    if url.scheme != "amqps":
+        raise ValueError("must begin with amqps:// where there is a RABBITMQ_CA_FILE")
+    return url.update_query(cafile=ca_file)
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Values that lie in files: ``DATABASE_PASSWORD_FILE`` says where ``DATABASE_PASSWORD`` does."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *naming: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._variables = ChainMap(*(dict(each.env_vars) for each in naming if isinstance(each, EnvSettingsSource)))
+
+    def __call__(self) -> dict[str, Any]:
+        """The values of the fields that lie in files. Raises WrongSettings."""
+        values, wrong = {}, []
+        for field in IN_FILES:
+            names = self._names(field)
+            try:
+                if file := self._file(names):
+                    values[names[0]] = _content(*file)
+            except ValueError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise WrongSettings("\n".join(wrong))
+        return values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError(field_name)
+
+    def _names(self, field: str) -> list[str]:
+        alias = self.settings_cls.model_fields[field].validation_alias
+        return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [field]
+
+    def _file(self, names: list[str]) -> tuple[str, str] | None:
+        """The variable that names a file, and what it names. Raises ValueError for a value that is given twice."""
+        known = [each.upper() for name in names for each in (name, f"{name}_FILE")]
+        given = [name for name in known if self._variables.get(name.lower())]
+        files = [name for name in given if name.endswith("_FILE")]
+        if files and len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given; one of them must go")
+        return (files[0], str(self._variables[files[0].lower()])) if files else None
+
+
+def _content(variable: str, path: str) -> str:
+    """What the file holds, without the newline that an editor leaves at its end. Raises ValueError."""
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as error:
+        raise ValueError(f"{variable}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{variable}: {path}: it is not UTF-8") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 class WrongSettings(Exception):
     """A setting has a value that it cannot have; the message is a line for each."""
 
@@ -166,7 +308,8 @@ def load(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
         return settings if "_env_file" in overrides else Settings(**overrides, **_started(settings))
     except ValidationError as error:
-        raise WrongSettings("\n".join(_line(entry) for entry in error.errors())) from None
+        wrong = (entry for entry in error.errors() if entry["type"] != "default_factory_not_called")
+        raise WrongSettings("\n".join(_line(entry) for entry in wrong)) from None
     except UnicodeDecodeError:
         raise WrongSettings(".env is not UTF-8") from None
 
@@ -182,7 +325,9 @@ class _Started(BaseSettings):
 
 def _started(settings: Settings) -> dict[str, Any]:
     """Where those are of which no setting says where they are."""
-    named = settings.model_fields_set | ({"database_url"} if settings.model_fields_set & PLACE else set())
+    named = set(settings.model_fields_set)
+    named |= {"database_url"} if named & PLACE else set()
+    named |= {"rabbitmq_url"} if named & {*BROKER} else set()
     return _Started().model_dump(exclude=named, exclude_none=True)
 
 

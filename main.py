@@ -1,9 +1,12 @@
 """The command line. What a command needs is imported when it runs, the settings too."""
 
+import os
 import signal
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take a moment: Ctrl-C ends them without a traceback
+    if os.getpid() == 1:  # the first process of a container has no default action for a signal
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,6 +1,12 @@
-"""Where Alembic meets the models: every entity is imported first, and two upgrades at once do not race."""
+"""Where Alembic meets the models: every entity is imported first, and two upgrades at once do not race.
+
+Whoever waits for a table's lock has everybody behind them who asks for the table later. So a migration waits for a
+moment only, lets them pass, and tries again: ``alembic -x tries=5 upgrade head`` gives up after five times.
+"""
 
 import asyncio
+import logging
+import time
 from typing import Literal
 
 import sqlalchemy as sa
@@ -10,11 +16,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import config
-from src import models
-from src.database import engine_url
+from src import models, pauses
+from src.database import describe, engine_url, sqlstate
 from src.work import careful, inbox
 
+log = logging.getLogger("migrations")
+
 LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
+
+LOCK_TIMEOUT = "SET lock_timeout = '2s'"
+LOCKED = "55P03"  # SQLSTATE: the lock was not had in time
+TRIES = 60  # about five minutes
 
 models.entities()
 (metadata,) = {table.metadata for table in (inbox.table, careful.table)}  # that of every entity, and of what is none
@@ -32,6 +44,7 @@ def render(kind: str, item: object, autogen: AutogenContext) -> str | Literal[Fa
 def run(connection: sa.Connection) -> None:
     """Migrate on this connection, alone."""
     connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+    connection.execute(sa.text(LOCK_TIMEOUT))
     connection.commit()
     context.configure(
         connection=connection,
@@ -40,8 +53,24 @@ def run(connection: sa.Connection) -> None:
         compare_server_default=True,
         render_item=render,
     )
-    with context.begin_transaction():
-        context.run_migrations()
+    tries = int(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
+    for left, pause in zip(reversed(range(tries)), pauses.growing(longest=5), strict=False):
+        if migrated(last=not left):
+            return
+        time.sleep(pause)
+
+
+def migrated(*, last: bool) -> bool:
+    """Whether nobody was in the way. Raises DBAPIError, for a lock that others hold at the ``last`` try alone."""
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    except sa.exc.DBAPIError as error:
+        if last or sqlstate(error) != LOCKED:
+            raise
+        log.warning("a lock is held by others, trying again: %s", describe(error))
+        return False
+    return True
 
 
 def url() -> sa.URL:
@@ -58,6 +87,7 @@ async def connect() -> None:
 if context.is_offline_mode():
     context.configure(url=url(), target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
+        context.execute(LOCK_TIMEOUT.replace("SET", "SET LOCAL"))
         context.run_migrations()
 else:
     asyncio.run(connect())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import pydantic_core
 import sqlalchemy as sa
@@ -57,10 +58,19 @@ def engine_url(dsn: str) -> tuple[URL, str | None]:
     name = query.pop("application_name", None)
     if "sslmode" in query:
         query["ssl"] = query.pop("sslmode")
+    if "sslrootcert" in query:  # which asyncpg takes from a URL of its own alone
+        query["dsn"] = f"postgresql://?{urlencode({'sslrootcert': query.pop('sslrootcert')})}"
     return url.set(drivername="postgresql+asyncpg", query=query), name
 
 
 _PROBE = sa.text("SELECT current_setting('transaction_read_only'), clock_timestamp()")
+
+
+def place(dsn: str) -> str:
+    """Host and port, without the password."""
+    url = sa.make_url(dsn)
+    return f"{url.host}:{url.port or 5432}"
+
 
 type _Sessions = async_sessionmaker[AsyncSession]
 
@@ -73,7 +83,7 @@ class Database:
 
     def __init__(self, dsn: str, application_name: str = "db", **options: Any) -> None:
         url, given_name = engine_url(dsn)
-        self.place = f"{url.host}:{url.port or 5432}"
+        self.place = place(dsn)
         arguments: dict[str, Any] = {
             "connect_args": {
                 "timeout": 10,

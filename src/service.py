@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from ssl import SSLCertVerificationError
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -210,5 +211,7 @@ async def _revision(database: Database) -> revision.Revision:
         except (DBAPIError, OSError) as error:
             if isinstance(error, DBAPIError) and sqlstate(error).startswith(NO_LOGIN):
                 raise Refused(f"PostgreSQL at {database.place} refuses us: {describe(error)}") from error
+            if isinstance(error, SSLCertVerificationError):
+                raise Refused(f"PostgreSQL at {database.place} is not trusted: {describe(error)}") from error
             log.warning("waiting for PostgreSQL at %s: %s", database.place, describe(error))
             await asyncio.sleep(next(pausing))

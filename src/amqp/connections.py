@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLCertVerificationError
 from typing import Any, cast
 
 import aiormq
@@ -18,6 +19,7 @@ from .stream import FrameTransport
 
 log = logging.getLogger(__name__)
 
+PORTS = {"amqp": 5672, "amqps": 5671}
 CONNECT_TIMEOUT = 10  # seconds
 HEARTBEAT = 10  # seconds
 RECONNECT_INTERVAL = 1  # seconds
@@ -142,6 +144,8 @@ async def wait_until_up(url: str) -> None:
         except InvalidFrameError as error:  # after the login: it closes instead of opening
             raise Refused(f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user.") from error
         except (AMQPError, OSError) as error:
+            if isinstance(error.__cause__, SSLCertVerificationError):
+                raise Refused(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
             log.warning("waiting for RabbitMQ at %s: %s", place(url), error)
             await asyncio.sleep(pause)
         else:
@@ -175,7 +179,7 @@ def named(url: str, name: str) -> str:
 def place(url: str) -> str:
     """Host and port, without the password."""
     parsed = URL(url)
-    return f"{parsed.host}:{parsed.port or 5672}"
+    return f"{parsed.host}:{parsed.port or PORTS[parsed.scheme]}"
 
 
 def _vhost(url: str) -> str:

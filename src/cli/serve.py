@@ -41,7 +41,7 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
-    from src.database import describe
+    from src.database import describe, place
     from src.operate import logs
     from src.operate import revision as revisions
 
@@ -52,4 +52,4 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     except CommandError as error:
         end(str(error), FAILED)
     except (DBAPIError, OSError) as error:
-        end(f"PostgreSQL at {settings.database_host}: {describe(error)}", FAILED)
+        end(f"PostgreSQL at {place(settings.dsn)}: {describe(error)}", FAILED)
