@@ -79,9 +79,9 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
-        dead: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": NEVER}  # each look at a letter delivers it
-        await channel.queue_declare(names.dead, durable=True, arguments=dead)
-        await channel.queue_declare(names.expired, durable=True, arguments={"x-queue-type": "quorum"})
+        kept: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": NEVER}  # each look at a letter delivers it
+        for name in (names.dead, names.expired):
+            await channel.queue_declare(name, durable=True, arguments=kept)
         await channel.queue_declare(names.parked, durable=True, arguments=parked)
         await channel.queue_declare(names.released, durable=True, arguments={"x-max-length": 0})  # keeps nothing
         await channel.queue_declare(names.unrouted, durable=True)
