@@ -250,7 +250,7 @@ MUTANTS = [
         "a refusal after a change is not taken back",
         "src/work/unit_of_work.py",
         "            if batch.refused() or not batch.rows.take_back():\n",
-        "            if batch.refused() or batch.rows.doubtful or changes.any:\n",
+        "            if batch.refused() or batch.rows.doubtful or [*changes.updates()]:\n",
         ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
     ),
     Mutant(

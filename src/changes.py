@@ -65,11 +65,6 @@ class Changes:
         self._before.pop(row, None)
         self._added.pop(row, None)
 
-    @property
-    def any(self) -> bool:
-        """The request has changed something."""
-        return bool(self._added or self._removed or any(self.updates()))
-
     def include(self, row: Record) -> bool:
         """Whether the request has made, changed or removed this row."""
         return row in self._added or row in self._removed or any(update.row is row for update in self.updates())

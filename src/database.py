@@ -1,8 +1,8 @@
 """PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE, never by their text."""
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, Self
@@ -220,6 +220,16 @@ _REFUSED = "refused"
 def _note_refusal(context: ExceptionContext) -> None:
     if context.connection is not None:
         context.connection.info.setdefault(_REFUSED, context.sqlalchemy_exception or context.original_exception)
+
+
+@contextmanager
+def nobodys_fault() -> Iterator[None]:
+    """What fails here is no request's doing: to look for a culprit would be in vain. Raises Transient, Unavailable."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        ours = translate(error)
+        raise (ours if isinstance(ours, Transient) else Unavailable(describe(error))) from error
 
 
 def translate(error: BaseException) -> BaseException:

@@ -95,7 +95,7 @@ class Service:
             names.reads, limits=reads, prepare=self._upkeep.declare
         )  # in an outage they are answered too
         async def read(batch: Batch) -> None:
-            await subscribers.carefully(batch, subscribers.read)
+            await subscribers.carefully(batch, subscribers.read, subscribers.late)
 
         @self.broker.batches(names.expired, limits=given_up, prepare=self._prepare)
         async def expired(batch: Batch) -> None:

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
 DEADLY = "The service died each time that it served this request; its operators were told."
-PAUSE = 5  # seconds before a suspect that could not be counted goes back to its queue
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
 
 
@@ -60,16 +59,19 @@ class Subscribers:
         self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
-    async def carefully(self, batch: Batch, serve: Handler) -> None:
-        """Serve a batch; a suspect after its attempt was counted, and not at all when it has killed too often."""
+    async def carefully(self, batch: Batch, serve: Handler, late: Handler | None = None) -> None:
+        """Serve a batch; a suspect after its attempt was counted, and not at all when it has killed too often.
+
+        Where it cannot be counted it waits, until it is ``late`` if it may be.
+        """
         if not batch.suspect:
             await serve(batch)
             return
         attempt = Attempt(_key(batch.deliveries[0]))
         async with self._suspects.alone:
             try:
-                serve_or_give_up = serve if await self._begin(attempt, batch) else self._give_up
-                await serve_or_give_up(batch)
+                way = await self._way(attempt, batch, serve, late)
+                await way(batch)
             except (*TOLERATED, asyncio.CancelledError):  # the process lives, or is told to end
                 await self._suspects.take_back(attempt)
                 raise
@@ -88,6 +90,12 @@ class Subscribers:
         async for answered in self._read(batch, _requests(received)):
             await self._publish(settled + [Settled(asking[id(request)], outcome) for request, outcome in answered])
             settled = []
+        await batch.ack()
+
+    async def late(self, batch: Batch) -> None:
+        """Reads that nobody can serve now."""
+        received = [self._reads.refuse(delivery, _late()) for delivery in batch.deliveries]
+        await self._publish(_settled(received))
         await batch.ack()
 
     async def expired(self, batch: Batch) -> None:
@@ -109,13 +117,20 @@ class Subscribers:
         await self._publish(list(map(Settled, received, outcomes)))
         await batch.ack()
 
-    async def _begin(self, attempt: Attempt, batch: Batch) -> bool:
-        """Whether the attempt may be made. Raises Pause where it could not be counted."""
-        try:
-            return await self._suspects.begin(attempt)
-        except (Transient, Unavailable) as error:
-            await pauses.wait(batch.stopping, PAUSE)
-            raise Pause(str(error)) from error
+    async def _way(self, attempt: Attempt, batch: Batch, serve: Handler, late: Handler | None) -> Handler:
+        """What is done with a suspect. Its window is kept meanwhile, or what comes back would be suspects, too."""
+        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
+        while True:
+            try:
+                return serve if await self._suspects.begin(attempt) else self._give_up
+            except (Transient, Unavailable) as error:
+                log.warning("waiting for the database with a suspect: %s", error)
+            if late:
+                until = self._reads_until = self._reads_until or _time() + self._read_ttl
+            if not await self._outlast(batch, pausing, until):
+                if late is None:
+                    raise Pause("the database does not answer")
+                return late
 
     async def _give_up(self, batch: Batch) -> None:
         """A dead letter first, and answered when its queue has forgotten it: the answer may be what kills."""
@@ -149,11 +164,11 @@ class Subscribers:
             except Unavailable as error:
                 log.warning("waiting for the database with %d reads: %s", len(left), error)
             else:
-                self._reads_until = None
+                self._reads_until = None if requests else self._reads_until
                 return
             self._reads_until = self._reads_until or _time() + self._read_ttl
             if not await self._outlast(batch, pausing, self._reads_until):
-                late = Outcome.of(DeadlineExceeded("The service could not read in time."))
+                late = Outcome.of(_late())
                 yield [(request, late) for request in left.values()]
                 return
 
@@ -201,6 +216,10 @@ class Subscribers:
         if refused := [parked(event, self._names) for event, was in zip(events, taken, strict=True) if not was]:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
             await self._publisher.publish(refused, FOREVER)
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("The service could not read in time.")
 
 
 def _time() -> float:

@@ -21,7 +21,7 @@ from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 from src import pauses
 from src.amqp.connections import CLOSE_TIMEOUT, LOST, close_channel, told_to_end
-from src.amqp.frames import Deliveries, Delivery, Tap
+from src.amqp.frames import HEADER_COST, LARGEST_HEADER, Deliveries, Delivery, Tap
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Limits:
     @property
     def narrow(self) -> int:
         """So many deliveries fit into ``window`` whatever they hold."""
-        return max(1, min(self.prefetch, self.window // self.body))
+        return max(1, min(self.prefetch, self.window // (self.body + HEADER_COST * LARGEST_HEADER)))
 
 
 type Handler = Callable[[Batch], Awaitable[None]]
@@ -133,11 +133,11 @@ class Window:
 
     def _keep(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
-        self._size += len(delivery.body)
+        self._size += delivery.weight
         if not self.narrow:
             self.outgrown = self._size > self._limits.window
             return
-        self._passed.append(len(delivery.body))
+        self._passed.append(delivery.weight)
         if len(self._passed) == self._limits.prefetch:
             self.outgrown = sum(self._passed) <= self._limits.window
             self._passed.clear()
@@ -151,7 +151,7 @@ class Window:
             return None
         suspect = self._suspects(self._arrived[0])
         taken = [self._arrived.popleft()] if suspect else self._together()
-        self._size -= sum(len(delivery.body) for delivery in taken)
+        self._size -= sum(delivery.weight for delivery in taken)
         return Batch(taken, self._stopping, self.channel, suspect)
 
     def _together(self) -> list[Delivery]:
@@ -240,8 +240,10 @@ class BatchSubscriber(RabbitSubscriber):
             try:
                 window = await self._open(narrow=narrow)
                 pausing = pauses.growing()
-                await self._consume(window)
-                narrow = window.narrow != window.outgrown
+                try:
+                    await self._consume(window)
+                finally:
+                    narrow = window.narrow != window.outgrown
             except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:

@@ -33,7 +33,7 @@ MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
-_EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and not in a text
+_EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and seldom of a text
 _NUL = b"\\u0000"
 
 

@@ -101,7 +101,7 @@ class Upkeep:
                 await self._declare(channel)
                 self._declared = True
             finally:
-                await channel.close()
+                await (channel.close() if isinstance(channel, Restoring) else close_channel(channel))
 
     async def restore(self) -> None:
         """Everything is there afterwards, if that can be: who needs it tries again in any case."""

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
-from src.database import Database
+from src.database import Database, nobodys_fault
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,14 @@ class Suspects:
         self._ended: set[UUID] = set()  # attempts whose rows the database was not there to delete
 
     async def begin(self, attempt: Attempt) -> bool:
-        """Whether the attempt may be made; it is counted then, and committed. Raises Unavailable."""
+        """Whether the attempt may be made; it is counted then, and committed. Raises Transient, Unavailable."""
         ended = list(self._ended)
         async with self._database.transaction() as session:
-            connection = await session.connection()
-            await connection.execute(_DELETE_ENDED, {"ended": ended})
-            await connection.execute(_BEGIN, {"key": attempt.key, "attempt": attempt.id})
-            counted = await connection.scalar(_COUNT, {"key": attempt.key}) or 0
+            with nobodys_fault():
+                connection = await session.connection()
+                await connection.execute(_DELETE_ENDED, {"ended": ended})
+                await connection.execute(_BEGIN, {"key": attempt.key, "attempt": attempt.id})
+                counted = await connection.scalar(_COUNT, {"key": attempt.key}) or 0
         self._ended.difference_update(ended)
         return counted <= ATTEMPTS
 

@@ -7,18 +7,16 @@ together is run again in halves, each under a savepoint, until the request at fa
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import rows
 from src.base import Record
 from src.changes import Changes
 from src.clock import now, timestamp
-from src.database import Database, Refusals, describe, translate
+from src.database import Database, Refusals, nobodys_fault, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.work import inbox
@@ -100,12 +98,12 @@ class UnitOfWork:
     async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
         keys = {request.key for request in asked if request.key}
         async with self._database.transaction() as session:
-            with _nobodys_fault():
+            with nobodys_fault():
                 found = await inbox.look_up(session, keys)
             memory = inbox.Memory(found)
             batch = _Batch(session, rows.of(session), memory, await Refusals.of(session))
             outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
-            with _nobodys_fault():
+            with nobodys_fault():
                 await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
         return [memory.refuse(each) if isinstance(each, Refused) else next(outcomes) for each in asked]
 
@@ -211,16 +209,6 @@ class UnitOfWork:
             moment = now() if operation.name == "delete" else result.updated_at
             events = (Event(operation.event, str(result.id), result.version, timestamp(moment), body),)
         return Outcome(State.SERVED, operation.key, body, events=events)
-
-
-@contextmanager
-def _nobodys_fault() -> Iterator[None]:
-    """What fails here is no request's doing: to look for a culprit would be in vain."""
-    try:
-        yield
-    except DBAPIError as error:
-        ours = translate(error)
-        raise (ours if isinstance(ours, Transient) else Unavailable(describe(error))) from error
 
 
 def _repeat(entry: inbox.Entry, request: Request[Operation]) -> Outcome:

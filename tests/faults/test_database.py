@@ -12,6 +12,7 @@ from aio_pika import Message
 import config
 from dev.postgres import PostgresServer
 from src import database
+from src.service import Service
 from tests import harness, requester
 from tests.faults.ending import stopped
 from tests.faults.load import loaded
@@ -67,6 +68,28 @@ async def test_reads_are_answered_while_the_database_is_down_though_writes_that_
         await asyncio.to_thread(postgres.start)
         await db.answers.reach(lambda: db.answers.of("late") == [served])
         assert (await db.ask("session.count")).document == {"count": 1}
+
+
+async def test_reads_that_come_back_while_the_database_is_down_are_answered_though_they_are_suspects(
+    fragile: config.Settings, postgres: PostgresServer
+) -> None:
+    impatient, reads = fragile.model_copy(update={"read_ttl": 2}), harness.names(fragile).reads
+
+    async def taken() -> bool:
+        return await harness.depth(fragile, reads) == 0
+
+    async with requester.asking(fragile) as db:
+        async with harness.running(impatient):
+            await asyncio.to_thread(postgres.stop)
+            answers = [await db.publish("session.count") for _ in range(20)]
+            await harness.eventually(taken, "the service has them all")
+        service = Service(impatient)
+        await service.app.start()  # of its queues those of writes wait
+        try:
+            assert {answer.problem for answer in await requester.finished(answers)} == {"deadline-exceeded"}
+        finally:
+            await service.app.stop()
+            await asyncio.to_thread(postgres.start)
 
 
 async def test_told_to_stop_while_the_database_is_down_it_ends_and_gives_its_requests_back(

@@ -12,6 +12,7 @@ from aiormq.exceptions import AMQPError
 
 import config
 from dev.rabbitmq import RabbitServer
+from src import wire
 from src.amqp import upkeep
 from src.amqp.frames import Properties
 from src.amqp.outgoing import Message
@@ -34,8 +35,9 @@ async def shared(postgres_url: str, template: str, private_rabbitmq: RabbitServe
         await harness.delete_topology(chosen)
 
 
-EXCHANGES = ["requests", "writes", "events", "dead", "unrouted", "parked", "released"]
-QUEUES = ["writes.0", "writes.1", "reads", "unrouted", "dead", "parked", "released"]
+NAMES = wire.Names("")
+EXCHANGES = [name.removeprefix(".") for name in NAMES.exchanges]
+QUEUES = [name.removeprefix(".") for name in NAMES.queues(PARTITIONS)]
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
