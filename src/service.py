@@ -110,7 +110,7 @@ class Service:
         await self.replying.connect()
 
     async def _start(self) -> None:
-        purging = retention.purge_inbox(self.database, self.settings.inbox_retention)
+        purging = retention.purge(self.database, self.settings.inbox_retention)
         chores = (purging, self._keep_time(), self._upkeep.watch())
         self._chores = [asyncio.create_task(chore) for chore in chores]
         broker = connections.place(self.settings.rabbitmq_url.get_secret_value())

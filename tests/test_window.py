@@ -68,6 +68,23 @@ async def test_where_no_queue_counts_whatever_has_come_back_is_taken_alone() -> 
 
 
 @pytest.mark.parametrize("limits", [PARTITION, CLASSIC], ids=["partition", "classic"])
+async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_nor_is_it_in_the_next_window() -> None:
+    window = Window(CLASSIC, asyncio.Event())
+    window.channel = cast("Any", None)
+    for tag, redelivered in enumerate([True, False, True], start=1):
+        arrive(window, tag, redelivered, FRESH)
+    first, others = await window.take(), await window.take()
+    assert first
+    assert others
+    assert (first.suspect, others.suspect, len(others.deliveries)) == (True, False, 2)
+    following = window.following()
+    following.channel = cast("Any", None)
+    arrive(following, 1, True, FRESH)
+    again = await following.take()
+    assert again
+    assert not again.suspect
+
+
 async def test_a_forged_count_makes_no_suspect_of_what_has_not_come_back(limits: Limits) -> None:
     assert sizes(await batches(limits, (False, FORGED), (False, FRESH), (False, BROKEN))) == [3]
 

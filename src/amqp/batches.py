@@ -94,9 +94,10 @@ class Window:
 
     channel: Channel
 
-    def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False) -> None:
+    def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False, wary: bool = True) -> None:
         self.tap: Tap = Deliveries(self._arrive, limits.body)
         self.narrow = narrow
+        self._wary = wary  # the process has begun, and met nothing yet that has not come back
         self._limits = limits
         self._stopping = stopping
         self.outgrown = False  # it ends with what it has, and the next one is of the other width
@@ -106,6 +107,10 @@ class Window:
         self._wake = asyncio.Event()
         self._expected = 1
         self._closed = False
+
+    def following(self) -> "Window":
+        """The one after this."""
+        return Window(self._limits, self._stopping, narrow=self.narrow != self.outgrown, wary=self._wary)
 
     async def open(self, channel: Channel, queue: str) -> None:
         """Begin to consume the queue on this channel, whose frames go to ``tap``."""
@@ -152,6 +157,7 @@ class Window:
         suspect = self._suspects(self._arrived[0])
         taken = [self._arrived.popleft()] if suspect else self._together()
         self._size -= sum(delivery.weight for delivery in taken)
+        self._wary = self._wary and taken[-1].redelivered
         return Batch(taken, self._stopping, self.channel, suspect)
 
     def _together(self) -> list[Delivery]:
@@ -166,9 +172,12 @@ class Window:
         return taken
 
     def _suspects(self, delivery: Delivery) -> bool:
-        """Whether it may be what kills the process: it has come back, and where the queue counts that, twice."""
+        """Whether it may be what kills the process: it has come back, and where the queue counts that, twice.
+
+        Where it does not, what comes back after one that has not is given back by somebody who lives.
+        """
         if not (delivery.redelivered and self._limits.counts):
-            return delivery.redelivered
+            return delivery.redelivered and self._wary
         count = (delivery.properties.headers or {}).get(COUNT)
         return not isinstance(count, int) or count >= RETURNS  # headers that do not decode say nothing
 
@@ -235,39 +244,36 @@ class BatchSubscriber(RabbitSubscriber):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pausing, narrow = pauses.growing(), False
+        pausing, window = pauses.growing(), Window(self._limits, self._stopping)
         while not self._stopping.is_set():
             try:
-                window = await self._open(narrow=narrow)
+                await self._open(window)
                 pausing = pauses.growing()
-                try:
-                    await self._consume(window)
-                finally:
-                    narrow = window.narrow != window.outgrown
+                await self._consume(window)
             except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
                 log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
             except asyncio.CancelledError:
                 if told_to_end():
                     raise
+            window = window.following()
             await pauses.wait(self._stopping, next(pausing))
 
-    async def _open(self, *, narrow: bool) -> Window:
-        """A window on a channel of its own. Raises Pause where there is none to be had."""
+    async def _open(self, window: Window) -> None:
+        """Open the window on a channel of its own. Raises Pause where there is none to be had."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
                 await self._prepare()
-                return await self._begin(Window(self._limits, self._stopping, narrow=narrow))
+                await self._begin(window)
         except LOST as error:
             raise Pause(repr(error)) from error
 
-    async def _begin(self, window: Window) -> Window:
+    async def _begin(self, window: Window) -> None:
         channel = await self._open_channel(window.tap)
         try:
             await window.open(channel, self.queue.name)
         except BaseException:
             await close_channel(channel)  # or what it may already hold would never come back
             raise
-        return window
 
     async def _consume(self, window: Window) -> None:
         self._window = window

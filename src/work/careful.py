@@ -90,6 +90,9 @@ _DELETE_ENDED = sa.delete(table).where(
 )
 
 
-async def purge(session: AsyncSession, retention: timedelta) -> None:
-    """Forget the attempts that are older than this, by the clock of the database."""
-    await (await session.connection()).execute(sa.delete(table).where(table.c.begun_at < sa.func.now() - retention))
+async def purge(session: AsyncSession, retention: timedelta) -> int:
+    """Forget the attempts that are older than this, by the clock of the database; how many they were."""
+    deleted = await (await session.connection()).execute(
+        sa.delete(table).where(table.c.begun_at < sa.func.now() - retention)
+    )
+    return deleted.rowcount
