@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import config
+from dev import ports
 from tests import harness
 
-HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg"}
+HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg", "prometheus_client", "starlette", "uvicorn"}
 COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations"]
 ROUNDS = 7
 HELP_COSTS = 1.6
@@ -80,6 +81,15 @@ async def test_a_request_imports_nothing_of_the_service(service: object, setting
     for found in await asyncio.gather(*commands):
         assert {"aio_pika", "config"} <= found
         assert not found & HEAVY
+
+
+@pytest.mark.parametrize("port", [0, 1])
+async def test_http_is_imported_where_a_port_is_set_for_it(own_settings: config.Settings, port: int) -> None:
+    number = ports.free(1)[0] if port else 0
+    environment = harness.environment(own_settings, HTTP_PORT=str(number))
+    found = await imported(environment, "serve", until="writes.0: consuming")
+    assert "sqlalchemy" in found
+    assert ({"starlette", "uvicorn"} <= found) == bool(port)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from aiormq.channel import Channel
@@ -49,6 +50,11 @@ class Batch:
     stopping: asyncio.Event
     channel: Channel
     suspect: bool = False
+
+    @property
+    def since(self) -> float:
+        """When the oldest of them has arrived, by the monotonic clock."""
+        return self.deliveries[0].arrived
 
     async def ack(self) -> None:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
@@ -127,6 +133,7 @@ class Window:
             log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
             self._close()
         self._expected += 1
+        delivery.arrived = monotonic()
         if not self.outgrown:
             self._keep(delivery)
             self._wake.set()
@@ -216,6 +223,11 @@ class BatchSubscriber(RabbitSubscriber):
         """How many deliveries no batch has taken yet."""
         return self._window.waiting if self._window else 0
 
+    @property
+    def lives(self) -> bool:
+        """Its loop has not ended by itself; it need not have begun."""
+        return self._task is None or not self._task.done() or self._stopping.is_set()
+
     async def start(self) -> None:
         """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
         self._task = asyncio.create_task(self._run(), name=self.queue.name)
@@ -243,7 +255,10 @@ class BatchSubscriber(RabbitSubscriber):
                 await self._consume(window)
                 narrow = window.narrow != window.outgrown
             except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
-                log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
+                why = str(reason) or repr(reason)
+                log.warning(
+                    "%s: not consuming for the moment: %s", self.queue.name, why, extra=self._told | {"reason": why}
+                )
             except asyncio.CancelledError:
                 if told_to_end():
                     raise
@@ -270,7 +285,7 @@ class BatchSubscriber(RabbitSubscriber):
     async def _consume(self, window: Window) -> None:
         self._window = window
         self.consuming.set()
-        log.info("%s: consuming", self.queue.name)
+        log.info("%s: consuming", self.queue.name, extra=self._told)
         try:
             while batch := await window.take():
                 await self._handler(batch)
@@ -278,6 +293,10 @@ class BatchSubscriber(RabbitSubscriber):
             self.consuming.clear()
             self._window = None
             await close_channel(window.channel)
+
+    @property
+    def _told(self) -> dict[str, str]:
+        return {"partition": self.queue.name}
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A loop that has ended without being asked to must not leave a process that looks alive."""

@@ -72,7 +72,10 @@ class Properties:
 
 @dataclass(slots=True)
 class Delivery:
-    """A message as the broker has delivered it. ``body`` may be the beginning only of one that has ``size`` bytes."""
+    """A message as the broker has delivered it. ``body`` may be the beginning only of one that has ``size`` bytes.
+
+    ``arrived`` is when, by the monotonic clock.
+    """
 
     tag: int
     routing_key: str
@@ -80,6 +83,7 @@ class Delivery:
     body: bytes
     size: int
     redelivered: bool = False
+    arrived: float = 0.0
 
 
 class Contents:

@@ -28,6 +28,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     for chatty in ("aio_pika", "aiormq"):  # each reconnection is said once by us
         logging.getLogger(chatty).setLevel(logging.ERROR)
     logging.getLogger("aiormq.connection").addFilter(_matters)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _rendered(form: Literal["text", "json"]) -> Sequence[structlog.typing.Processor]:
