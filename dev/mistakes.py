@@ -59,6 +59,13 @@ MUTANTS = [
         ["tests/test_metrics.py::test_a_batch_is_queued_from_the_arrival_of_its_oldest_request"],
     ),
     Mutant(
+        "the doctor looks only for what is missing",
+        "src/operate/broker_checks.py",
+        '            self.different.append(f"{name} has other arguments: {error}")\n',
+        "            del error\n",
+        ["tests/faults/test_doctor.py::test_arguments_that_differ_are_found_all_of_them"],
+    ),
+    Mutant(
         "no flush before a deletion that takes others along",
         "src/rows.py",
         "        await self._session.flush()\n        connection = await",

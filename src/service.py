@@ -25,7 +25,8 @@ from src.amqp.upkeep import Upkeep
 from src.database import Database, describe, sqlstate
 from src.entity import Entity, Operation
 from src.errors import Unavailable
-from src.operate import revision
+from src.operate import doctor, revision
+from src.operate.findings import Finding
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
@@ -198,6 +199,24 @@ async def serve(settings: config.Settings) -> bool:
         _tame_collector()
         await service.app.run()
     return service.failure is None
+
+
+async def examine(settings: config.Settings) -> list[Finding]:
+    """What is to be said of everything that a service with these settings stands on."""
+    names, database = wire.Names(settings.service_name), _database(settings)
+    operations = [operation for entity in models.entities() for operation in entity.operations()]
+    subject = doctor.Subject(
+        rabbitmq_url=settings.rabbitmq_url.get_secret_value(),
+        dsn=settings.dsn,
+        database=database,
+        topology=_topology(settings, names, operations),
+        names=names,
+        partitions=settings.write_partitions,
+    )
+    try:
+        return await doctor.examine(subject)
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

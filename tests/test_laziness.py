@@ -19,7 +19,7 @@ from dev import ports
 from tests import harness
 
 HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg", "prometheus_client", "starlette", "uvicorn"}
-COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations"]
+COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations", "doctor"]
 ROUNDS = 7
 HELP_COSTS = 1.6
 CALL_COSTS = 3.0
