@@ -113,6 +113,8 @@ class Settings(BaseSettings):
 
     inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=CENTURY)] = timedelta(days=7)
     graceful_timeout: Seconds = 20
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    http_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 

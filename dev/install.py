@@ -1,10 +1,9 @@
-"""The one system package that a private RabbitMQ needs."""
+"""The system packages that servers of our own need, and Prometheus, which tests its rules."""
 
 import os
 import shutil
 import subprocess
 
-_PACKAGE = "rabbitmq-server"
 _SECONDS = 900.0
 
 
@@ -14,15 +13,23 @@ class InstallError(RuntimeError):
 
 def rabbitmq_server() -> None:
     """Install `rabbitmq-server` by apt-get, as root; `InstallError` where that is not possible."""
+    _install("RabbitMQ", "rabbitmq-server", "start Docker, or set RABBITMQ_URL")
+
+
+def prometheus() -> None:
+    """Install `prometheus` by apt-get, as root, where it is missing; `InstallError` where that is not possible."""
+    if not (shutil.which("prometheus") and shutil.which("promtool")):
+        _install("Prometheus", "prometheus", "or do without its tests")
+
+
+def _install(name: str, package: str, otherwise: str) -> None:
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        raise InstallError(f"RabbitMQ is missing: install the package `{_PACKAGE}`, start Docker, or set RABBITMQ_URL.")
-    install = ("install", "-y", _PACKAGE)
+        raise InstallError(f"{name} is missing: install the package `{package}`, {otherwise}.")
+    install = ("install", "-y", "--no-install-recommends", package)
     # A fresh system has no package lists yet, so a first failure is worth an update.
     if not (_runs(apt, *install) or (_runs(apt, "update") and _runs(apt, *install))):
-        raise InstallError(
-            f"RabbitMQ is missing and `apt-get install {_PACKAGE}` failed: run it and see, or set RABBITMQ_URL."
-        )
+        raise InstallError(f"{name} is missing and `apt-get install {package}` failed: run it and see, {otherwise}.")
 
 
 def _runs(*command: str) -> bool:

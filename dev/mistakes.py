@@ -17,6 +17,55 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "an outage is counted when it is over",
+        "src/operate/metrics.py",
+        "        telemetry.DATABASE.count()\n",
+        "",
+        ["tests/faults/test_watched.py::test_an_outage_of_the_database_is_seen_while_it_lasts_and_after"],
+    ),
+    Mutant(
+        "what does not answer is asked again and again",
+        "src/operate/asking.py",
+        "(self._asking.done() and moment",
+        "(moment",
+        ["tests/test_health.py::test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_patience"],
+    ),
+    Mutant(
+        "who consumes nothing is ready",
+        "src/operate/health.py",
+        "OK if subscriber.consuming.is_set() else",
+        "OK if subscriber.lives else",
+        ["tests/test_health.py::test_a_queue_that_is_not_consumed_is_not_ready"],
+    ),
+    Mutant(
+        "HTTP takes the signals",
+        "src/operate/http.py",
+        "    def capture_signals(",
+        "    def capture_no_signals(",
+        ["tests/test_health.py::test_it_takes_no_signal"],
+    ),
+    Mutant(
+        "the first dead letter is no increase",
+        "src/operate/metrics.py",
+        "        telemetry.DEAD_LETTERS.labels(reason)\n",
+        "        pass\n",
+        ["tests/test_metrics.py::test_the_first_dead_letter_is_an_increase"],
+    ),
+    Mutant(
+        "a batch is queued from the arrival of its newest request",
+        "src/amqp/batches.py",
+        "return self.deliveries[0].arrived",
+        "return self.deliveries[-1].arrived",
+        ["tests/test_metrics.py::test_a_batch_is_queued_from_the_arrival_of_its_oldest_request"],
+    ),
+    Mutant(
+        "the doctor looks only for what is missing",
+        "src/operate/broker_checks.py",
+        '            self.different.append(f"{name} has other arguments: {error}")\n',
+        "            del error\n",
+        ["tests/faults/test_doctor.py::test_arguments_that_differ_are_found_all_of_them"],
+    ),
+    Mutant(
         "no flush before a deletion that takes others along",
         "src/rows.py",
         "        await self._session.flush()\n        connection = await",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urlencode
 
 import pydantic_core
@@ -15,9 +15,9 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from src import rows
+from src import rows, telemetry
 from src.clock import now
 from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavailable
 
@@ -75,6 +75,15 @@ def place(dsn: str) -> str:
 type _Sessions = async_sessionmaker[AsyncSession]
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections ``in_use``, how many there may be, and sessions that have none yet."""
+
+    in_use: int
+    limit: int
+    waiting: int
+
+
 class Database:
     """One engine. ``dsn`` is as libpq has it; an ``application_name`` in it is what the server's own views show.
 
@@ -95,6 +104,8 @@ class Database:
             "json_deserializer": pydantic_core.from_json,
         }
         self._engine = create_async_engine(url, **arguments, **options)
+        self._limit = options.get("pool_size", 5) + options.get("max_overflow", 10)  # SQLAlchemy's defaults
+        self._sessions = 0
         event.listen(self._engine.sync_engine, "handle_error", _note_refusal)
         self._probe_engine = create_async_engine(url, **arguments, poolclass=NullPool)
         self._writing = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
@@ -104,6 +115,12 @@ class Database:
     def _reader(self, options: dict[str, Any]) -> _Sessions:
         """Sessions without a price for what they might have to write, over connections of the same pool."""
         return async_sessionmaker(self._engine.execution_options(**options), expire_on_commit=False, autoflush=False)
+
+    @property
+    def pool(self) -> Pool:
+        """How the connections of transactions and readings are used at the moment."""
+        in_use = cast("QueuePool", self._engine.pool).checkedout()
+        return Pool(in_use, self._limit, max(0, self._sessions - in_use))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -128,13 +145,16 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, make: _Sessions, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
+        self._sessions += 1
         session = make()
         session.info["rows"] = rows.Rows(session, lock=lock, limit=limit)
         try:
             yield session
+            telemetry.DATABASE.end(self)
         except BaseException as error:
             ours = translate(error)
             if isinstance(ours, Unavailable):
+                telemetry.DATABASE.begin(self)
                 await session.invalidate()  # a rollback would wait for a connection that may be dead
             if isinstance(error, TimeoutError):  # so may be every other one
                 await self._engine.dispose(close=False)
@@ -142,6 +162,7 @@ class Database:
                 raise
             raise ours from error
         finally:
+            self._sessions -= 1
             await session.close()
             session.info.clear()  # or the rows, which know their session, would wait for the garbage collector
 
@@ -152,10 +173,13 @@ class Database:
                 asked = monotonic_ns()
                 read_only, time = (await connection.execute(_PROBE)).one()
         except Exception as error:
+            telemetry.DATABASE.begin(self)
             raise Unavailable(describe(error)) from error
         now.correct(time, asked)
         if read_only == "on":
+            telemetry.DATABASE.begin(self)
             raise Unavailable("the database is read-only")
+        telemetry.DATABASE.end(self)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -165,6 +189,7 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        telemetry.DATABASE.end(self)
 
 
 class _Session(Session):

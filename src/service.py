@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from ssl import SSLCertVerificationError
 
@@ -13,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 
 import broker
 import config
-from src import models, pauses, wire
+from src import models, pauses, telemetry, wire
 from src.amqp import connections
 from src.amqp.batches import Batch, Limits, Pause
-from src.amqp.connections import Refused
+from src.amqp.connections import Refused, TolerantConnection
 from src.amqp.decoder import Decoder
 from src.amqp.publisher import Publisher
 from src.amqp.topology import Topology
@@ -24,7 +25,8 @@ from src.amqp.upkeep import Upkeep
 from src.database import Database, describe, sqlstate
 from src.entity import Entity, Operation
 from src.errors import Unavailable
-from src.operate import revision
+from src.operate import doctor, revision
+from src.operate.findings import Finding
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
@@ -45,9 +47,11 @@ class Service:
         self.failure: BaseException | None = None
         names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
         entities = tuple(entities or models.entities())
-        operations = {operation.key: operation for entity in entities for operation in entity.operations()}
+        self.operations = operations = {
+            operation.key: operation for entity in entities for operation in entity.operations()
+        }
         self.database = _database(settings)
-        self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self._fail)
+        self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self.fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
         self.replying = connections.Outbound(  # a forged address may end it
             url, f"{settings.service_name} replies", connections.AT_ONCE
@@ -106,8 +110,9 @@ class Service:
             await subscribers.carefully(batch, subscribers.unrouted)
 
     async def _connect(self) -> None:
-        await self.outbound.connect()
-        await self.replying.connect()
+        _count_outages(await self.broker.connect())
+        _count_outages(await self.outbound.connect())
+        await self.replying.connect()  # which a requester may end: that is no outage
 
     async def _start(self) -> None:
         purging = retention.purge(self.database, self.settings.inbox_retention)
@@ -144,12 +149,22 @@ class Service:
             raise Pause(str(error)) from error
         await self._upkeep.declare()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the process, for something in it has ended by itself."""
         if self.failure:
             return
         self.failure = error
         log.critical("ending: %s", error, exc_info=None if isinstance(error, Refused) else error)
         self.app.exit()
+
+
+def _count_outages(connection: TolerantConnection) -> None:
+    def begin(*_: object) -> None:
+        if not connection.close_called:
+            telemetry.BROKER.begin(connection)
+
+    connection.close_callbacks.add(begin)
+    connection.reconnect_callbacks.add(lambda *_: telemetry.BROKER.end(connection))
 
 
 def _database(settings: config.Settings) -> Database:
@@ -178,11 +193,45 @@ async def serve(settings: config.Settings) -> bool:
     """Serve until told to end; whether that was why. Raises Refused where it cannot begin."""
     service = Service(settings)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
-    await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
-    await _check_schema(service.database)
-    _tame_collector()
-    await service.app.run()
+    async with answering_http(service):
+        await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
+        await _check_schema(service.database)
+        _tame_collector()
+        await service.app.run()
     return service.failure is None
+
+
+async def examine(settings: config.Settings) -> list[Finding]:
+    """What is to be said of everything that a service with these settings stands on."""
+    names, database = wire.Names(settings.service_name), _database(settings)
+    operations = [operation for entity in models.entities() for operation in entity.operations()]
+    subject = doctor.Subject(
+        rabbitmq_url=settings.rabbitmq_url.get_secret_value(),
+        dsn=settings.dsn,
+        database=database,
+        topology=_topology(settings, names, operations),
+        names=names,
+        partitions=settings.write_partitions,
+    )
+    try:
+        return await doctor.examine(subject)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def answering_http(service: Service) -> AsyncIterator[None]:
+    """From before the start to after the end, so that what waits for a server is known to live."""
+    settings = service.settings
+    if not settings.http_port:
+        yield
+        return
+    from src.operate import health, http, metrics  # noqa: PLC0415 - what nobody asks for is not imported
+
+    state = health.Health(service.database, service.outbound.open_channel, service.broker.batch_subscribers)
+    app = http.application(state, metrics.Metrics(service.database, service.operations.values()))
+    async with http.answering(app, settings.http_host, settings.http_port, service.fail):
+        yield
 
 
 def _tame_collector() -> None:

@@ -8,10 +8,11 @@ again. There is no relay, no poll and no outbox table.
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
-from src import database, pauses, wire
+from src import database, errors, pauses, telemetry, wire
 from src.amqp.batches import TOLERATED, Batch, Handler, Pause
 from src.amqp.decoder import Decoder, Received, died
 from src.amqp.frames import Delivery
@@ -19,6 +20,7 @@ from src.amqp.outgoing import Message, Settled, failure, parked
 from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
 from src.errors import DeadlineExceeded, DeliveryLimit, Internal, Transient, Unavailable, UnknownOperation
+from src.telemetry import Laps
 from src.work.careful import Attempt, Suspects, digest
 from src.work.reader import Answered, Reader
 from src.work.requests import Outcome, Refused, Request, State
@@ -67,6 +69,7 @@ class Subscribers:
         if not batch.suspect:
             await serve(batch)
             return
+        telemetry.CAREFUL.inc()
         attempt = Attempt(_key(batch.deliveries[0]))
         async with self._suspects.alone:
             try:
@@ -79,42 +82,54 @@ class Subscribers:
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
+        laps = _taken(batch, "writes")
         received = [self._writes.decode(delivery) for delivery in batch.deliveries]
+        laps.end("decoded")
         self.unkeyed += sum(each.unkeyed for each in received)
-        await self._serve(batch, received)
+        await self._serve(batch, received, laps)
 
     async def read(self, batch: Batch) -> None:
         """Requests that only read. They wait for the database as long as somebody may wait for them."""
+        laps = _taken(batch, "reads")
         received = [self._reads.decode(delivery) for delivery in batch.deliveries]
+        laps.end("decoded")
         asking, settled = {id(each.request): each for each in received}, _settled(received)
-        async for answered in self._read(batch, _requests(received)):
-            await self._publish(settled + [Settled(asking[id(request)], outcome) for request, outcome in answered])
+        async for answered in self._read(batch, _requests(received), laps):
+            settled += [Settled(asking[id(request)], outcome) for request, outcome in answered]
+            await self._publish(settled, laps)
             settled = []
         await batch.ack()
 
     async def late(self, batch: Batch) -> None:
         """Reads that nobody can serve now."""
+        laps = _taken(batch, "reads")
         received = [self._reads.refuse(delivery, _late()) for delivery in batch.deliveries]
-        await self._publish(_settled(received))
+        await self._publish(_settled(received), laps)
         await batch.ack()
 
     async def expired(self, batch: Batch) -> None:
         """Writes that their partition has given up. They are served no more; what was served before is answered."""
-        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])
+        laps = _taken(batch, "expired")
+        received = [self._given_up(delivery) for delivery in batch.deliveries]
+        laps.end("decoded")
+        await self._serve(batch, received, laps)
 
     async def unrouted(self, batch: Batch) -> None:
         """Requests that nobody is bound for."""
+        laps = _taken(batch, "unrouted")
         received = [self._decoder.refuse(delivery, UnknownOperation()) for delivery in batch.deliveries]
-        await self._publish(_settled(received))
+        laps.end("decoded")
+        await self._publish(_settled(received), laps)
         await batch.ack()
 
     def _given_up(self, delivery: Delivery) -> Received[Operation]:
         late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
         return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
 
-    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]]) -> None:
-        outcomes = await self._apply(batch, [each.request for each in received])
-        await self._publish(list(map(Settled, received, outcomes)))
+    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]], laps: Laps) -> None:
+        outcomes = await self._apply(batch, [each.request for each in received], laps)
+        laps.end("transaction")
+        await self._publish(list(map(Settled, received, outcomes)), laps)
         await batch.ack()
 
     async def _way(self, attempt: Attempt, batch: Batch, serve: Handler, late: Handler | None) -> Handler:
@@ -137,12 +152,14 @@ class Subscribers:
         (delivery,) = batch.deliveries
         received = self._decoder.refuse(delivery, Internal(DEADLY))
         settled = Settled(received, replace(Outcome.of(Internal(DEADLY)), state=State.DEADLY))
-        log.error("%s has killed the process again and again: a dead letter", delivery.routing_key)
-        await self._publisher.publish(settled.dead_letters(self._names, answered=True), FOREVER)
+        told = received.traits
+        log.error("%s has killed the process again and again: a dead letter", delivery.routing_key, extra=told)
+        await self._bury([settled], [True])
         await batch.ack()
         await self._replier.publish(settled.replies(), ONCE)
+        _count([settled])
 
-    async def _apply(self, batch: Batch, asked: Asked) -> list[Outcome]:
+    async def _apply(self, batch: Batch, asked: Asked, laps: Laps) -> list[Outcome]:
         """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
         pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
         while True:
@@ -152,13 +169,17 @@ class Subscribers:
                 log.warning("waiting for the database with %d requests: %s", len(asked), error)
             if not await self._outlast(batch, pausing, until):
                 raise Pause("the database does not answer")
+            laps.end("waited")
 
-    async def _read(self, batch: Batch, requests: Sequence[Request[Operation]]) -> AsyncIterator[list[Answered]]:
+    async def _read(
+        self, batch: Batch, requests: Sequence[Request[Operation]], laps: Laps
+    ) -> AsyncIterator[list[Answered]]:
         """Through an outage of ``read_ttl``. In a longer one each read is answered at once that it could not be."""
         pausing, left = pauses.growing(), {id(request): request for request in requests}
         while True:
             try:
                 async for answered in self._reader.apply([*left.values()]):
+                    laps.end("transaction")
                     yield answered
                     left = {key: left[key] for key in left.keys() - {id(request) for request, _ in answered}}
             except Unavailable as error:
@@ -171,6 +192,7 @@ class Subscribers:
                 late = Outcome.of(_late())
                 yield [(request, late) for request in left.values()]
                 return
+            laps.end("waited")
 
     async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> bool:
         """Whether the database answers before that time. Raises Pause where the batch cannot be kept as long."""
@@ -186,22 +208,30 @@ class Subscribers:
                 return True
         return False
 
-    async def _publish(self, settled: Sequence[Settled]) -> None:
+    async def _publish(self, settled: Sequence[Settled], laps: Laps) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
         for each in settled:
             if each.outcome.state is State.FAILED:
-                log.error("%s failed: %s", each.received.delivery.routing_key, failure(each.outcome))
+                reason = failure(each.outcome)
+                told = each.received.traits | {"reason": reason}
+                log.error("%s failed: %s", each.received.delivery.routing_key, reason, extra=told)
         answered, _ = await asyncio.gather(
             self._answer(settled), self._announce([event for each in settled for event in each.events(self._names)])
         )
-        letters = [
-            letter
-            for each, heard in zip(settled, answered, strict=True)
-            for letter in each.dead_letters(self._names, answered=heard)
-        ]
-        for letter in letters:
-            reason = (letter.properties.headers or {})[wire.REASON]
-            log.warning("dead letter: %r %r: %s", letter.routing_key, letter.properties.message_id, reason)
+        await self._bury(settled, answered)
+        laps.end("publish")
+        _count(settled)
+
+    async def _bury(self, settled: Sequence[Settled], answered: Sequence[bool]) -> None:
+        """Put those that nobody else would hear of into the queue of dead letters, however long that takes."""
+        letters = []
+        for each, heard in zip(settled, answered, strict=True):
+            for letter in each.dead_letters(self._names, answered=heard):
+                reason = str((letter.properties.headers or {})[wire.REASON])
+                about = (letter.routing_key, letter.properties.message_id, reason)
+                log.warning("dead letter: %r %r: %s", *about, extra=each.received.traits | {"reason": reason})
+                telemetry.DEAD_LETTERS.labels(reason.removeprefix(errors.PREFIX)).inc()
+                letters.append(letter)
         await self._publisher.publish(letters, FOREVER)
 
     async def _answer(self, settled: Sequence[Settled]) -> list[bool]:
@@ -215,6 +245,7 @@ class Subscribers:
         taken = await self._publisher.publish(events, UNLESS_REFUSED)
         if refused := [parked(event, self._names) for event, was in zip(events, taken, strict=True) if not was]:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
+            telemetry.PARKED.inc(len(refused))
             await self._publisher.publish(refused, FOREVER)
 
 
@@ -231,6 +262,22 @@ def _key(delivery: Delivery) -> bytes:
     told = delivery.properties
     who = (told.user_id, told.message_id, told.correlation_id, told.reply_to)
     return digest(*who, delivery.routing_key, body=delivery.body)
+
+
+def _taken(batch: Batch, subscriber: str) -> Laps:
+    """The laps of the batch, of which the first is over: nobody had taken it."""
+    telemetry.BATCHES.labels(subscriber).observe(len(batch.deliveries))
+    laps = Laps(subscriber, batch.since)
+    laps.end("queued")
+    return laps
+
+
+def _count(settled: Sequence[Settled]) -> None:
+    counted = Counter([(each.received.operation, each.outcome.type) for each in settled])
+    for (operation, kind), number in counted.items():
+        key = operation.key if operation else telemetry.UNKNOWN
+        outcome = kind.removeprefix(errors.PREFIX) if kind.startswith(errors.PREFIX) else telemetry.SERVED
+        telemetry.REQUESTS.labels(key, outcome).inc(number)
 
 
 def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:

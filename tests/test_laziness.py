@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import config
+from dev import ports
 from tests import harness
 
-HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg"}
-COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations"]
+HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg", "prometheus_client", "starlette", "uvicorn"}
+COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations", "doctor"]
 ROUNDS = 7
 HELP_COSTS = 1.6
 CALL_COSTS = 3.0
@@ -80,6 +81,15 @@ async def test_a_request_imports_nothing_of_the_service(service: object, setting
     for found in await asyncio.gather(*commands):
         assert {"aio_pika", "config"} <= found
         assert not found & HEAVY
+
+
+@pytest.mark.parametrize("port", [0, 1])
+async def test_http_is_imported_where_a_port_is_set_for_it(own_settings: config.Settings, port: int) -> None:
+    number = ports.free(1)[0] if port else 0
+    environment = harness.environment(own_settings, HTTP_PORT=str(number))
+    found = await imported(environment, "serve", until="writes.0: consuming")
+    assert "sqlalchemy" in found
+    assert ({"starlette", "uvicorn"} <= found) == bool(port)
 
 
 @pytest.mark.slow

@@ -67,7 +67,6 @@ async def test_where_no_queue_counts_whatever_has_come_back_is_taken_alone() -> 
     assert [batch.suspect for batch in taken] == [True, True, False]
 
 
-@pytest.mark.parametrize("limits", [PARTITION, CLASSIC], ids=["partition", "classic"])
 async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_nor_is_it_in_the_next_window() -> None:
     window = Window(CLASSIC, asyncio.Event())
     window.channel = cast("Any", None)
@@ -85,6 +84,7 @@ async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_
     assert not again.suspect
 
 
+@pytest.mark.parametrize("limits", [PARTITION, CLASSIC], ids=["partition", "classic"])
 async def test_a_forged_count_makes_no_suspect_of_what_has_not_come_back(limits: Limits) -> None:
     assert sizes(await batches(limits, (False, FORGED), (False, FRESH), (False, BROKEN))) == [3]
 

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from aiormq.channel import Channel
@@ -21,12 +22,14 @@ from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 from src import pauses
 from src.amqp.connections import CLOSE_TIMEOUT, LOST, close_channel, told_to_end
-from src.amqp.frames import HEADER_COST, LARGEST_HEADER, Deliveries, Delivery, Tap
+from src.amqp.frames import Deliveries, Delivery, Tap
 
 log = logging.getLogger(__name__)
 
 COUNT = "x-delivery-count"  # how often a quorum queue has got a message back
 RETURNS = 2  # that make a message a suspect: one may have been a stop, or a connection that was lost
+HEADER_COST = 15  # bytes in memory of one byte of a header, where it is a table of many small values
+LARGEST_HEADER = 131_072  # bytes, by RabbitMQ's default frame_max
 OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
 
 
@@ -49,6 +52,11 @@ class Batch:
     stopping: asyncio.Event
     channel: Channel
     suspect: bool = False
+
+    @property
+    def since(self) -> float:
+        """When the oldest of them has arrived, by the monotonic clock."""
+        return self.deliveries[0].arrived
 
     async def ack(self) -> None:
         """Settle all of them. Where the channel is gone, the broker delivers them again."""
@@ -132,17 +140,18 @@ class Window:
             log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
             self._close()
         self._expected += 1
+        delivery.arrived = monotonic()
         if not self.outgrown:
             self._keep(delivery)
             self._wake.set()
 
     def _keep(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
-        self._size += delivery.weight
+        self._size += _weight(delivery)
         if not self.narrow:
             self.outgrown = self._size > self._limits.window
             return
-        self._passed.append(delivery.weight)
+        self._passed.append(_weight(delivery))
         if len(self._passed) == self._limits.prefetch:
             self.outgrown = sum(self._passed) <= self._limits.window
             self._passed.clear()
@@ -156,7 +165,7 @@ class Window:
             return None
         suspect = self._suspects(self._arrived[0])
         taken = [self._arrived.popleft()] if suspect else self._together()
-        self._size -= sum(delivery.weight for delivery in taken)
+        self._size -= sum(map(_weight, taken))
         self._wary = self._wary and taken[-1].redelivered
         return Batch(taken, self._stopping, self.channel, suspect)
 
@@ -193,6 +202,11 @@ class Window:
         self._wake.set()
 
 
+def _weight(delivery: Delivery) -> int:
+    """About how many bytes it takes in memory."""
+    return len(delivery.body) + HEADER_COST * delivery.header_size
+
+
 class BatchSubscriber(RabbitSubscriber):
     """``prepare`` runs before each opening of a channel and raises while the service cannot work.
 
@@ -225,6 +239,11 @@ class BatchSubscriber(RabbitSubscriber):
         """How many deliveries no batch has taken yet."""
         return self._window.waiting if self._window else 0
 
+    @property
+    def lives(self) -> bool:
+        """Its loop has not ended by itself; it need not have begun."""
+        return self._task is None or not self._task.done() or self._stopping.is_set()
+
     async def start(self) -> None:
         """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
         self._task = asyncio.create_task(self._run(), name=self.queue.name)
@@ -251,7 +270,10 @@ class BatchSubscriber(RabbitSubscriber):
                 pausing = pauses.growing()
                 await self._consume(window)
             except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
-                log.warning("%s: not consuming for the moment: %s", self.queue.name, reason or repr(reason))
+                why = str(reason) or repr(reason)
+                log.warning(
+                    "%s: not consuming for the moment: %s", self.queue.name, why, extra=self._told | {"reason": why}
+                )
             except asyncio.CancelledError:
                 if told_to_end():
                     raise
@@ -278,7 +300,7 @@ class BatchSubscriber(RabbitSubscriber):
     async def _consume(self, window: Window) -> None:
         self._window = window
         self.consuming.set()
-        log.info("%s: consuming", self.queue.name)
+        log.info("%s: consuming", self.queue.name, extra=self._told)
         try:
             while batch := await window.take():
                 await self._handler(batch)
@@ -286,6 +308,10 @@ class BatchSubscriber(RabbitSubscriber):
             self.consuming.clear()
             self._window = None
             await close_channel(window.channel)
+
+    @property
+    def _told(self) -> dict[str, str]:
+        return {"partition": self.queue.name}
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A loop that has ended without being asked to must not leave a process that looks alive."""

@@ -72,9 +72,10 @@ class Outbound:
         self._interval = interval
         self._connection: TolerantConnection | None = None
 
-    async def connect(self) -> None:
+    async def connect(self) -> TolerantConnection:
         """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
         self._connection = await connect(self._url, self._name, self._interval)
+        return self._connection
 
     async def ready(self) -> aiormq.abc.AbstractConnection:
         """Wait until the connection is up and not blocked by an alarm of the broker."""

@@ -85,6 +85,17 @@ class Received[O: Decodable]:
         value = self.headers.get(wire.TRACEPARENT)
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
+    @property
+    def traits(self) -> dict[str, str]:
+        """By what a line of the log tells it from others; never what its body says."""
+        known = {
+            "operation": self.delivery.routing_key,
+            "message_id": self.properties.message_id,
+            "correlation_id": self.properties.correlation_id,
+            "trace_id": self.traceparent and self.traceparent.split("-")[1],
+        }
+        return {name: value for name, value in known.items() if value}
+
 
 class Decoder[O: Decodable]:
     """Decodes deliveries. ``operations`` are those of this version by routing key, ``max_body`` is in bytes."""

@@ -33,8 +33,6 @@ HEAD = struct.Struct(">BHI")  # of a frame: its kind, its channel, the size of i
 _HEADER = struct.Struct(">BHIHHQH")  # type, channel, size of the payload; class, weight, size of the body, flags
 _CONFIRM = struct.Struct(">QB")  # delivery tag, multiple
 _SIZE = struct.Struct(">I")
-HEADER_COST = 15  # bytes in memory of one byte of a header, where it is a table of many small values
-LARGEST_HEADER = 131_072  # bytes, by RabbitMQ's default frame_max
 END: bytes = constants.FRAME_END_CHAR
 _NAMES = Basic.Properties.__slots__  # in the order in which they are written
 _FLAGS = Basic.Properties.flags
@@ -82,7 +80,8 @@ class Delivery:
     body: bytes
     size: int
     redelivered: bool = False
-    weight: int = 0  # about how many bytes it takes in memory
+    header_size: int = 0
+    arrived: float = 0.0  # when, by the monotonic clock
 
 
 class Contents:
@@ -135,9 +134,9 @@ class Deliveries:
         elif contents.add(kind, payload):
             method, contents.method = contents.method, b""
             tag, redelivered, routing_key = _delivered(method)
-            described, body = properties(contents.header), contents.body
-            weight = len(body) + HEADER_COST * len(contents.header)
-            self._arrive(Delivery(tag, routing_key, described, body, contents.size, redelivered, weight))
+            header, body = contents.header, contents.body
+            described = properties(header)
+            self._arrive(Delivery(tag, routing_key, described, body, contents.size, redelivered, len(header)))
         return True
 
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
-from src import pauses, wire
+from src import pauses, telemetry, wire
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
 from src.amqp.outgoing import Message
 from src.amqp.outlet import Outlet, Result
@@ -89,7 +89,8 @@ class Publisher:
         pausing = pauses.growing(first=0.1, longest=2)
         apart = False
         while pending:
-            await self._outbound.ready()
+            with telemetry.BROKER.waiting(self):
+                await self._outbound.ready()
             begun, attempted = clock(), [messages[index] for index in pending]
             results = await (self._attempt_apart(attempted, tries) if apart else self._attempt(attempted))
             apart = apart or Result.UNKNOWN in results

@@ -8,6 +8,7 @@ import typer
 
 from src.cli import dead, operations, serve, talk
 from src.cli.demo import demo
+from src.cli.doctor import doctor
 from src.cli.play import play
 
 __all__ = ["app"]
@@ -18,6 +19,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help in boxes would import rich and its Markdown, half of what help costs
 )
-for command in (talk.call, talk.send, talk.watch, operations.operations, play, demo, serve.serve, serve.migrate):
+for command in (
+    talk.call,
+    talk.send,
+    talk.watch,
+    operations.operations,
+    play,
+    demo,
+    serve.serve,
+    serve.migrate,
+    doctor,
+):
     app.command()(command)
 app.add_typer(dead.app, name="dead")

@@ -24,7 +24,7 @@ def serve(context: typer.Context) -> None:
     from src.operate import logs
 
     settings = target.settings(context)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
         if not uvloop.run(service.serve(settings)):
             raise typer.Exit(FAILED)
@@ -46,7 +46,7 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     from src.operate import revision as revisions
 
     settings = target.settings(context)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
         command.upgrade(revisions.config(), revision)
     except CommandError as error:

@@ -7,16 +7,25 @@ from typing import Literal
 
 import structlog
 
+from src import __version__
 
-def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Send the records of every library and of ours to stderr, JSON or text: logfmt, but on a terminal for people."""
+TRAITS = ("partition", "operation", "message_id", "correlation_id", "trace_id", "reason")
+"""The fields of a JSON line beside ``timestamp``, ``level``, ``event``, ``logger``, ``service``, ``version``: of the
+queue or the request that it is about, where it is about one. ``docs/operations.md`` promises them."""
+
+
+def configure(level: str, form: Literal["text", "json"], service: str) -> None:
+    """Send the records of every library and of ours to stderr, JSON or text: logfmt, but on a terminal for people.
+
+    Each line of JSON names the ``service``.
+    """
     stamp: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso"),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=stamp,
+        foreign_pre_chain=stamp if form == "text" else [*stamp, structlog.stdlib.ExtraAdder(TRAITS), _named(service)],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *_rendered(form),
@@ -28,6 +37,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     for chatty in ("aio_pika", "aiormq"):  # each reconnection is said once by us
         logging.getLogger(chatty).setLevel(logging.ERROR)
     logging.getLogger("aiormq.connection").addFilter(_matters)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _rendered(form: Literal["text", "json"]) -> Sequence[structlog.typing.Processor]:
@@ -35,6 +45,13 @@ def _rendered(form: Literal["text", "json"]) -> Sequence[structlog.typing.Proces
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     render = structlog.processors.JSONRenderer() if form == "json" else structlog.processors.LogfmtRenderer()
     return [structlog.processors.format_exc_info, render]
+
+
+def _named(service: str) -> structlog.typing.Processor:
+    def name(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, "service": service, "version": __version__}
+
+    return name
 
 
 def _matters(record: logging.LogRecord) -> bool:

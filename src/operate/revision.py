@@ -1,6 +1,7 @@
 """Which migration the database is at, against those that this code knows."""
 
 from enum import Enum, auto
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -30,11 +31,17 @@ async def compare(database: Database) -> Revision:
     """Behind where a known migration is missing; ahead where the database has one that is unknown here."""
     async with database.connect() as connection:
         current = await connection.run_sync(_heads)
-    script = ScriptDirectory.from_config(config())
-    known = {revision.revision for revision in script.walk_revisions()}
+    known, heads = _written()
     if current - known:
         return Revision.AHEAD
-    return Revision.CURRENT if current == set(script.get_heads()) else Revision.BEHIND
+    return Revision.CURRENT if current == heads else Revision.BEHIND
+
+
+@cache
+def _written() -> tuple[frozenset[str], frozenset[str]]:
+    """The migrations of this version, all and the newest. Their files are read once: this is asked again and again."""
+    script = ScriptDirectory.from_config(config())
+    return frozenset(each.revision for each in script.walk_revisions()), frozenset(script.get_heads())
 
 
 def _heads(connection: sa.Connection) -> set[str]:

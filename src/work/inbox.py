@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from src.base import Base
 from src.work.requests import Event, Outcome, Refused, Request, State
@@ -121,6 +121,18 @@ _RECORD = (
         sa.select(*_SERVED.render_derived().c, sa.func.now()),
     )
     .on_conflict_do_nothing()
+)
+
+
+async def measure(connection: AsyncConnection) -> tuple[float, float]:
+    """About how many requests are remembered, and the age of the oldest in seconds."""
+    rows, age = (await connection.execute(_MEASURE)).one()
+    return max(rows, 0.0), float(age or 0.0)
+
+
+_MEASURE = sa.select(  # the rows as the last ANALYZE or VACUUM has counted them
+    sa.text("(SELECT reltuples FROM pg_class WHERE oid = 'inbox'::regclass)"),
+    sa.select(sa.extract("epoch", sa.func.now() - sa.func.min(table.c.received_at))).scalar_subquery(),
 )
 
 

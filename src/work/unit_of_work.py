@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import rows
+from src import rows, telemetry
 from src.base import Record
 from src.changes import Changes
 from src.clock import now, timestamp
@@ -74,7 +74,6 @@ class UnitOfWork:
     def __init__(self, database: Database, sizes: Sizes) -> None:
         self._database = database
         self._sizes = sizes
-        self.second_ways = 0  # batches that could not be written together
 
     async def apply(self, asked: Asked) -> list[Outcome]:
         """The outcome of each request, committed. Raises Unavailable, with nothing done or all of it."""
@@ -83,7 +82,7 @@ class UnitOfWork:
         except Unavailable:
             raise
         except Exception as error:  # whoever raised it: halving finds out
-            self.second_ways += 1
+            telemetry.SECOND_WAYS.inc()
             log.warning("%d requests could not be written together: %s", len(asked), place(error))
             return await self._persist(asked, self._in_halves)
 
@@ -96,7 +95,8 @@ class UnitOfWork:
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
     async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
-        keys = {request.key for request in asked if request.key}
+        named = [request.key for request in asked if request.key]
+        keys = set(named)
         async with self._database.transaction() as session:
             with nobodys_fault():
                 found = await inbox.look_up(session, keys)
@@ -105,6 +105,7 @@ class UnitOfWork:
             outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
             with nobodys_fault():
                 await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
+        telemetry.DUPLICATES.inc(len(named) - len(keys) + len(found))
         return [memory.refuse(each) if isinstance(each, Refused) else next(outcomes) for each in asked]
 
     async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:

@@ -1,0 +1,155 @@
+"""What the service counts, as Prometheus' client has it; ``docs/operations.md`` lists it.
+
+Nothing of ours is imported here, so that every room may count. What is counted is counted once a batch; what is a state
+(the gauges) is looked at when somebody asks for it. Every label has few values, and no stranger chooses one.
+"""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+_untyped: Any = prometheus_client
+_untyped.disable_created_metrics()  # a series more for each counter, of which Prometheus has no use
+
+REGISTRY = CollectorRegistry()
+prometheus_client.ProcessCollector(registry=REGISTRY)
+
+UNKNOWN = "unknown"
+SERVED = "served"
+
+REQUESTS = Counter(
+    "db_requests",
+    "Requests that were settled, by operation (unknown: none of this version) and outcome: served, or the problem.",
+    ["operation", "outcome"],
+    registry=REGISTRY,
+)
+SECONDS = Histogram(
+    "db_stage_seconds",
+    "Seconds of a batch by subscriber (writes, reads, expired, unrouted) and stage: queued (from the arrival of its "
+    "oldest request to its being taken), decoded, waited (for the database to come back), transaction, publish (until "
+    "all is confirmed).",
+    ["subscriber", "stage"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
+BATCHES = Histogram(
+    "db_batch_requests",
+    "Requests that shared a batch, by subscriber.",
+    ["subscriber"],
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+    registry=REGISTRY,
+)
+SECOND_WAYS = Counter(
+    "db_second_ways",
+    "Batches that could not be written together, and were written in halves until the culprit was alone.",
+    registry=REGISTRY,
+)
+DUPLICATES = Counter(
+    "db_duplicates",
+    "Writes whose message_id was known already: they got the stored answer.",
+    registry=REGISTRY,
+)
+DEAD_LETTERS = Counter(
+    "db_dead_letters",
+    "Requests that were put into the queue of dead letters, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+PARKED = Counter(
+    "db_parked_events",
+    "Events that a subscriber's full queue has refused, and that come to it later.",
+    registry=REGISTRY,
+)
+_OUTAGES = Counter(
+    "db_outage_seconds",
+    "Seconds in which the database did not serve, or the broker was not connected or took no messages.",
+    ["of"],
+    registry=REGISTRY,
+)
+POOL_IN_USE = Gauge(
+    "db_pool_connections_in_use",
+    "Connections to the database that are in use.",
+    registry=REGISTRY,
+)
+POOL_LIMIT = Gauge(
+    "db_pool_connections_limit",
+    "Connections to the database that may be in use at once.",
+    registry=REGISTRY,
+)
+POOL_WAITING = Gauge(
+    "db_pool_waiting",
+    "Transactions that wait for a connection to the database.",
+    registry=REGISTRY,
+)
+INBOX_ROWS = Gauge(
+    "db_inbox_rows",
+    "Requests that the inbox remembers, as the database estimates it. NaN while the database does not answer.",
+    registry=REGISTRY,
+)
+INBOX_AGE = Gauge(
+    "db_inbox_oldest_seconds",
+    "Age of the oldest request that the inbox remembers. NaN while the database does not answer.",
+    registry=REGISTRY,
+)
+CAREFUL = Counter(
+    "db_careful_requests",
+    "Requests that were served alone, each attempt counted beforehand: they have come back, and may kill the process.",
+    registry=REGISTRY,
+)
+BUILD = Info("db_build", "The version of the service that runs.", registry=REGISTRY)
+
+
+class Laps:
+    """The seconds of one batch by stage: a stage begins where the one before it ends, the first with ``since``."""
+
+    def __init__(self, subscriber: str, since: float) -> None:
+        self.subscriber = subscriber
+        self._since = since
+
+    def end(self, stage: str) -> None:
+        moment = monotonic()
+        SECONDS.labels(self.subscriber, stage).observe(moment - self._since)
+        self._since = moment
+
+
+class Outage:
+    """Counts the seconds from when the first has noticed it to when the last of those is served again."""
+
+    def __init__(self, of: str) -> None:
+        self._seconds = _OUTAGES.labels(of)
+        self._noticed: set[Hashable] = set()
+        self._counted = 0.0
+
+    def begin(self, who: Hashable) -> None:
+        if not self._noticed:
+            self._counted = monotonic()
+        self._noticed.add(who)
+
+    def end(self, who: Hashable) -> None:
+        if who in self._noticed:
+            self.count()
+            self._noticed.remove(who)
+
+    def count(self) -> None:
+        """Count an outage up to now, though it goes on."""
+        if self._noticed:
+            moment = monotonic()
+            self._seconds.inc(moment - self._counted)
+            self._counted = moment
+
+    @contextmanager
+    def waiting(self, who: Hashable) -> Iterator[None]:
+        """Whatever is waited for here is the end of the outage, and comes at once where there is none."""
+        self.begin(who)
+        try:
+            yield
+        finally:
+            self.end(who)
+
+
+DATABASE = Outage("database")
+BROKER = Outage("broker")
