@@ -1,7 +1,6 @@
 """A request that kills the process is given up, and it alone."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,10 +10,11 @@ import pytest
 import config
 from src.amqp.batches import Batch
 from src.amqp.frames import Delivery, Properties
+from src.service import Service
 from tests import harness, requester
 from tests.faults import crash
 from tests.guarantees.deadly import deaths, poisoned, suspects
-from tests.guarantees.held import Held, hold
+from tests.guarantees.held import hold
 from tests.guarantees.writes import SESSION, Request
 from tests.requester import Collected, Message, Requester
 
@@ -136,11 +136,15 @@ async def test_handed_over_again_and_again_a_request_is_no_suspect_for_that(stan
     answers = [await standing.db.publish(*request, f"m-{number}") for number, request in enumerate(WRITES)]
     counted = []
     for _ in range(2 + 4):
-        with contextlib.ExitStack() as holding:
-            async with harness.running(impatient) as service:
-                held: Held = holding.enter_context(hold(service, ""))
-                await held.reached.wait()
+        service = Service(impatient)
+        with hold(service, "") as held:  # before it starts, or it may have answered
+            await service.app.start()
+            try:
+                async with asyncio.timeout(harness.DEADLINE):
+                    await held.reached.wait()
                 counted.append(await suspects(impatient))
+            finally:
+                await service.app.stop()
         assert await suspects(impatient) == 0
     assert counted == [0] * 2 + [1] * 4
     async with harness.running(standing.settings):
