@@ -42,7 +42,7 @@ CENTURY = timedelta(days=36525)  # the clock ends somewhere
 
 Port = Annotated[int, Field(ge=1, le=HIGHEST_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
-Bytes = Annotated[int, Field(ge=1024, le=128 * 1024 * 1024)]  # RabbitMQ's default max_message_size
+Bytes = Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]  # RabbitMQ 4's default max_message_size
 
 
 def _certificates(path: str) -> str:
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
     write_partitions: Annotated[int, Field(ge=1, le=wire.MOST_PARTITIONS)] = 1
     prefetch: Annotated[int, Field(ge=2, le=20000)] = 400
-    prefetch_size: Bytes = 32 * 1024 * 1024
+    prefetch_size: Annotated[int, Field(ge=1024, le=1024**3)] = 32 * 1024 * 1024
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200
     max_body: Bytes = 1024 * 1024
     max_answer: Bytes = 4 * 1024 * 1024
@@ -212,6 +212,10 @@ def _check_parameters(port: int | None, parameters: Mapping[str, Sequence[str]])
     modes = [*parameters.get("sslmode", ()), *parameters.get("ssl", ())]
     if len(modes) > 1 or not {*modes} <= {*SSL_MODES}:
         raise ValueError(f"must have one sslmode of {', '.join(SSL_MODES)}")
+    if any("," in host for host in parameters.get("host", ())):
+        raise ValueError("names several hosts")
+    if not all(name.isprintable() for name in parameters.get("application_name", ())):
+        raise ValueError("has an application_name that cannot be printed")
     ports = [each for given in parameters.get("port", ()) for each in given.split(",")]
     if not _is_port(port) or not all(each.isdecimal() and _is_port(int(each)) for each in ports):
         raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
