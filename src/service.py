@@ -137,6 +137,7 @@ class Service:
         await self.outbound.close()
         await self.replying.close()
         await self.database.close()
+        telemetry.BROKER.over()
         log.info("stopped")
         if self._subscribers.unkeyed:
             log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)

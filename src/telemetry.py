@@ -134,6 +134,11 @@ class Outage:
             self.count()
             self._noticed.remove(who)
 
+    def over(self) -> None:
+        """Nobody waits any more, for the service ends."""
+        self.count()
+        self._noticed.clear()
+
     def count(self) -> None:
         """Count an outage up to now, though it goes on."""
         if self._noticed:

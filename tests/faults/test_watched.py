@@ -7,10 +7,13 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from unittest import mock
 
+import pytest
+
 import config
 from dev import ports
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
+from src import telemetry
 from src.amqp import publisher
 from src.service import Service, answering_http
 from tests import harness, requester, scraped
@@ -36,6 +39,13 @@ async def wrong(port: int) -> set[str]:
     assert (await scraped.ask(port, LIVE)).status == 200
     assert (await scraped.ask(port, METRICS)).status == 200
     return (await scraped.ask(port, READY)).wrong
+
+
+@pytest.fixture(autouse=True)
+def nothing_noticed() -> None:
+    """What a service of an earlier test has left behind counts in this process for ever."""
+    telemetry.BROKER.over()
+    telemetry.DATABASE.over()
 
 
 async def becomes(port: int, *parts: str) -> None:
