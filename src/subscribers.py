@@ -150,10 +150,12 @@ class Subscribers:
     async def _give_up(self, batch: Batch) -> None:
         """A dead letter first, and answered when its queue has forgotten it: the answer may be what kills."""
         (delivery,) = batch.deliveries
-        received = self._decoder.refuse(delivery, Internal(DEADLY))
-        settled = Settled(received, replace(Outcome.of(Internal(DEADLY)), state=State.DEADLY))
-        told = received.traits
-        log.error("%s has killed the process again and again: a dead letter", delivery.routing_key, extra=told)
+        problem = Internal(DEADLY)
+        received = self._decoder.refuse(delivery, problem)
+        settled = Settled(received, replace(Outcome.of(problem), state=State.DEADLY))
+        log.error(
+            "%s has killed the process again and again: a dead letter", delivery.routing_key, extra=received.traits
+        )
         await self._bury([settled], [True])
         await batch.ack()
         await self._replier.publish(settled.replies(), ONCE)

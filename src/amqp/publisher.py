@@ -22,35 +22,33 @@ ROUND_TRIP = 5  # seconds that a broker may take to answer
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """A refused message is tried again for ``seconds``; one whose connection is lost with it, up to ``losses`` times.
+    """Whether we ``insist`` on what is refused, and with how many ``losses`` of its connection a message is given up.
 
     A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
     """
 
-    seconds: float
+    insist: bool = False
     losses: float = math.inf
 
 
-ONCE = Tries(seconds=0, losses=3)
+ONCE = Tries(losses=3)
 """A refused message is given up, and one whose connection was lost three times: it may be what kills it."""
 
-UNLESS_REFUSED = Tries(seconds=0)
+UNLESS_REFUSED = Tries()
 """A refused message is given up, but never one whose connection was lost."""
 
-FOREVER = Tries(seconds=math.inf)
+FOREVER = Tries(insist=True)
 
 
 class _Effort:
     """What is left of the tries."""
 
     def __init__(self, tries: Tries) -> None:
-        self._seconds = tries.seconds
+        self._insist = tries.insist
         self._losses = tries.losses
 
-    def spend(self, results: Sequence[Result], seconds: float) -> None:
-        """An attempt that took so long had these results."""
-        if Result.REFUSED in results:
-            self._seconds -= seconds
+    def spend(self, results: Sequence[Result]) -> None:
+        """An attempt had these results."""
         if Result.UNKNOWN in results:
             self._losses -= 1
 
@@ -60,7 +58,7 @@ class _Effort:
             case Result.TAKEN:
                 return False
             case Result.REFUSED:
-                return self._seconds > 0
+                return self._insist
             case Result.UNKNOWN:
                 return self._losses > 0
             case Result.MISSING:
@@ -84,27 +82,26 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
-        clock, effort, taken = asyncio.get_running_loop().time, _Effort(tries), [False] * len(messages)
+        effort, taken = _Effort(tries), [False] * len(messages)
         pending = list(range(len(messages)))
         pausing = pauses.growing(first=0.1, longest=2)
         apart = False
         while pending:
             with telemetry.BROKER.waiting(self):
                 await self._outbound.ready()
-            begun, attempted = clock(), [messages[index] for index in pending]
+            attempted = [messages[index] for index in pending]
             results = await (self._attempt_apart(attempted, tries) if apart else self._attempt(attempted))
             apart = apart or Result.UNKNOWN in results
             for index, result in zip(pending, results, strict=True):
                 taken[index] = result is Result.TAKEN
             if failed := len(pending) - results.count(Result.TAKEN):
                 log.warning("%d of %d messages were refused or lost with the connection", failed, len(pending))
-            pause = next(pausing)
-            effort.spend(results, clock() - begun + pause)
+            effort.spend(results)
             pending = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
             if Result.MISSING in results:
                 await self._restore()
             if pending:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(next(pausing))
         return taken
 
     async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[Result]:
