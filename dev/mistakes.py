@@ -233,8 +233,8 @@ MUTANTS = [
     Mutant(
         "nobody looks for what is missing",
         "src/service.py",
-        "(purging, self._upkeep.watch())",
-        "(purging,)",
+        "(purging, self._keep_time(), self._upkeep.watch())",
+        "(purging, self._keep_time())",
         ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[requests]"],
     ),
     Mutant(
@@ -326,8 +326,8 @@ MUTANTS = [
     Mutant(
         "a row that is too large cannot shrink",
         "src/work/sizes.py",
-        "        if len(body) > self._largest and changes.grew(row):\n",
-        "        if len(body) > self._largest:\n",
+        "        if len(body) > most and changes.grew(row):\n",
+        "        if len(body) > most:\n",
         [
             "tests/test_sizes.py::test_a_row_that_is_too_large_already_can_shrink",
             "tests/test_sizes.py::test_a_row_that_is_too_large_can_be_deleted",
@@ -513,9 +513,10 @@ MUTANTS = [
     Mutant(
         "a write that was given up is refused though it was served",
         "src/subscribers.py",
-        "        await self._serve(batch, [self._given_up(delivery) for delivery in batch.deliveries])\n",
-        "        await self._publish(_settled([self._given_up(each) for each in batch.deliveries]))\n"
-        "        await batch.ack()\n",
+        "        received = [self._given_up(delivery) for delivery in batch.deliveries]\n"
+        '        laps.end("decoded")\n        await self._serve(batch, received, laps)\n',
+        "        received = [self._given_up(delivery) for delivery in batch.deliveries]\n"
+        "        await self._publish(_settled(received), laps)\n        await batch.ack()\n",
         [
             "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_and_was_served_before_is_answered_and_told_as_it_was"
         ],
