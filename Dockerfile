@@ -5,12 +5,16 @@ WORKDIR /app
 # Without bytecode each start compiles every library anew: the file system of a container is read-only, or forgotten.
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 
+# Drivers of other databases than PostgreSQL: --build-arg EXTRAS="mariadb sqlite"
+ARG EXTRAS=""
 # Dependencies change less often than code, so they have a layer of their own.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-dev --no-cache
+RUN uv sync --locked --no-dev --no-cache ${EXTRAS:+$(printf -- "--extra %s " $EXTRAS)}
 
 COPY . .
-RUN python -m compileall -q --invalidation-mode unchecked-hash *.py src migrations examples
+# Files keep the modes that the umask of whoever cloned them gave, and who runs them is somebody else.
+RUN chmod --recursive a+rX . \
+ && python -m compileall -q --invalidation-mode unchecked-hash *.py src migrations examples
 
 
 FROM python:3.13-slim

@@ -11,25 +11,48 @@ export m
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all compose-test mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new reference format
+.PHONY: help setup demo example test test-all test-databases test-databases-short compose-test mutants bench bench-all check up down db-upgrade db-downgrade db-migrate-new reference format
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install uv where it is missing, and all packages into .venv
-	@$(UV) sync --quiet
+	@$(UV) sync --quiet --all-extras
 
 demo: setup ## Show the service at work, on servers that are found or started
 	@$(SERVERS) && $(RUN) main.py demo
+
+example: setup ## Run the FastAPI application of examples/fastapi; ARGS="--port 8080" goes to uvicorn
+	@$(SERVERS) && $(RUN) main.py migrate && $(RUN) uvicorn examples.fastapi.app:app $(ARGS)
 
 test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
 	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: setup ## Run every test, the slow ones too, on examples drawn anew; ARGS="..." goes to pytest
 	@$(SERVERS) && HYPOTHESIS_PROFILE=fresh $(RUN) pytest -n 2 --dist loadfile -m "" $(ARGS)
+	@$(MAKE) --no-print-directory test-databases ARGS='-m "not databases" $(ARGS)'
 
-compose-test: setup ## Build the image and try docker-compose.yml with Docker; ARGS="--network host" goes to docker build
-	@$(RUN) python -m dev.compose $(ARGS)
+# What DATABASES names beside PostgreSQL, and what is tried on them: SUITES, of which SHORT is for each change.
+DATABASES := sqlite mariadb
+SHORT := tests/databases/test_same.py tests/test_requests.py $(addprefix tests/guarantees/test_,once.py entity.py)
+SUITES := tests/databases tests/guarantees tests/hostile $(addprefix tests/test_,requests.py batches.py unknown.py \
+	sizes.py pieces.py order.py properties.py backlog.py garbage.py play.py)
+
+test-databases: setup ## Run the suites that all databases share on the others; DATABASES="sqlite mariadb" chooses
+	@$(SERVERS); folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for kind in $(DATABASES); do \
+		case $$kind in \
+			sqlite) url=sqlite:///$$folder/tests.db;; \
+			*) url=$$($(RUN) python -m dev.servers $$kind) || { echo "NOT TESTED on $$kind" >&2; continue; };; \
+		esac; \
+		DATABASE_URL=$$url $(RUN) pytest -n 2 --dist loadfile $(SUITES) $(ARGS) || exit 1; \
+	done
+
+test-databases-short: setup ## The same in a few minutes, and what is MariaDB's or SQLite's own
+	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile -m "databases and not slow" tests/databases tests/embedding
+	@$(MAKE) --no-print-directory test-databases SUITES="$(SHORT)"
+
+compose-test: setup ## Build the image and try docker-compose.yml with Docker
+	@$(RUN) python -m dev.compose
 
 mutants: setup ## Break the rules one by one and see that the tests notice; ARGS="words of their names"
 	@$(SERVERS) && $(RUN) python -m dev.mutants $(ARGS)
@@ -49,7 +72,7 @@ check: setup ## Check style, types, imports, dependencies and migrations
 	$(RUN) deptry . --exclude '\.' --exclude '.*node_modules' --non-dev-dependency-groups dev
 	$(RUN) python -m dev.schema check
 
-up: setup ## Find or start PostgreSQL and RabbitMQ; print their URLs
+up: setup ## Find or start PostgreSQL, or take the database of DATABASE_URL, and RabbitMQ; print their URLs
 	@$(RUN) python -m dev.servers up
 
 down: setup ## Stop the servers that were started here

@@ -4,14 +4,12 @@ What says nowhere where the servers are goes to those that ``make up`` has left 
 """
 
 import re
-import ssl
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote, unquote
 
 from pydantic import (
     AfterValidator,
@@ -27,41 +25,18 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from src import wire
+from src import urls, wire
 
-POSTGRESQL = ("postgresql", "postgres", "postgresql+asyncpg")
 STARTED = Path(__file__).parent / ".servers/urls"
 PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}
 BROKER = ("rabbitmq_host", "rabbitmq_port", "rabbitmq_user", "rabbitmq_password", "rabbitmq_vhost")
-IN_FILES = ("database_url", "database_password", "rabbitmq_url", *BROKER)
-PARAMETERS = {"sslmode", "ssl", "sslrootcert", "application_name", "host", "port"}  # of a database's URL
-VERIFYING = {"verify-ca", "verify-full"}
-SSL_MODES = ("disable", "allow", "prefer", "require", *sorted(VERIFYING))
-HIGHEST_PORT = 65535
+IN_FILES = ("database_url", "database_password", "rabbitmq_url", *BROKER, "redis_url", "redis_password")
+PERIODS = {"s": 1, "m": 60, "h": 3600}  # of a rate, in seconds
 CENTURY = timedelta(days=36525)  # the clock ends somewhere
 
-Port = Annotated[int, Field(ge=1, le=HIGHEST_PORT)]
+Port = Annotated[int, Field(ge=1, le=urls.HIGHEST_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Bytes = Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]  # RabbitMQ 4's default max_message_size
-
-
-def _certificates(path: str) -> str:
-    """The path of a file that holds certificates. Raises ValueError."""
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:
-        wrong = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"{path}: {wrong}") from None
-    return path
-
-
-def _host(name: str) -> str:
-    """The name, where it can be that of a host in a URL. Raises ValueError."""
-    try:
-        URL.build(scheme="amqp", host=name)
-    except ValueError:
-        raise ValueError("is no host") from None
-    return name
 
 
 class Settings(BaseSettings):
@@ -77,22 +52,28 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
-    database_type: Literal["postgresql"] = "postgresql"
+    database_type: Literal["postgresql", "mysql", "sqlite"] = "postgresql"
     database_host: str = "127.0.0.1"
-    database_port: Port = 5432
-    database_user: str = Field("postgres", validation_alias=AliasChoices("DATABASE_USER", "POSTGRES_USER"))
+    database_port: Port = Field(default_factory=lambda parts: urls.PORTS.get(parts["database_type"], 1))
+    database_user: str = Field(
+        default_factory=lambda parts: "root" if parts["database_type"] == "mysql" else "postgres",
+        validation_alias=AliasChoices("DATABASE_USER", "POSTGRES_USER"),
+    )
     database_password: SecretStr = Field(
         SecretStr(""), validation_alias=AliasChoices("DATABASE_PASSWORD", "POSTGRES_PASSWORD")
     )
-    database_name: str = Field("db", validation_alias=AliasChoices("DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"))
+    database_name: str = Field(
+        default_factory=lambda parts: "db.db" if parts["database_type"] == "sqlite" else "db",  # ./db is a command
+        validation_alias=AliasChoices("DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"),
+    )
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     database_max_overflow: Annotated[int, Field(ge=0, le=200)] = 5
     database_pool_timeout: Seconds = 30
     database_pool_recycle: Annotated[int, Field(ge=-1)] = 1800
     sql_echo: bool = False
 
-    rabbitmq_ca_file: Annotated[str, AfterValidator(_certificates)] | None = None
-    rabbitmq_host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = "127.0.0.1"
+    rabbitmq_ca_file: Annotated[str, AfterValidator(urls.certificates)] | None = None
+    rabbitmq_host: Annotated[str, Field(min_length=1), AfterValidator(urls.host)] = "127.0.0.1"
     rabbitmq_port: Port = Field(default_factory=lambda parts: 5671 if parts["rabbitmq_ca_file"] else 5672)
     rabbitmq_user: str = "guest"
     rabbitmq_password: SecretStr = SecretStr("guest")
@@ -111,9 +92,17 @@ class Settings(BaseSettings):
     read_ttl: Annotated[int, Field(ge=1, le=86400)] = 30
     require_message_id: bool = False
 
+    redis_host: Annotated[str, Field(min_length=1), AfterValidator(urls.host)] | None = None
+    redis_port: Port = 6379
+    redis_password: SecretStr = SecretStr("")
+    redis_database: Annotated[int, Field(ge=0, le=urls.MOST_REDIS)] = 0
+    redis_timeout: Annotated[float, Field(gt=0, le=60)] = 1
+    redis_url: SecretStr | None = Field(default_factory=lambda parts: _redis(parts))  # noqa: PLW0108 - as above
+    rate_limit: str | None = None
+
     inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=CENTURY)] = timedelta(days=7)
     graceful_timeout: Seconds = 20
-    http_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    http_port: Annotated[int, Field(ge=0, le=urls.HIGHEST_PORT)] = 0
     http_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -134,26 +123,22 @@ class Settings(BaseSettings):
     @field_validator("rabbitmq_url")
     @classmethod
     def _is_amqp(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        try:
-            url = URL(value.get_secret_value())
-        except ValueError:
-            raise ValueError("is no URL") from None
-        if url.scheme not in {"amqp", "amqps"} or not url.host:
-            raise ValueError("must begin with amqp:// or amqps:// and name a host")
-        if not _is_port(url.explicit_port):
-            raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
-        if not url.query.get("heartbeat", "0").isdecimal():
-            raise ValueError("has a heartbeat that is no number of seconds")
-        if ca_file := info.data.get("rabbitmq_ca_file"):
-            return SecretStr(str(_trusting(url, ca_file)))
-        for path in url.query.getall("cafile", []):
-            _certificates(path)
-        return value
+        return SecretStr(urls.broker(value.get_secret_value(), info.data.get("rabbitmq_ca_file")))
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        return value and SecretStr(_libpq(value.get_secret_value()))
+    def _is_database(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(urls.database(value.get_secret_value()))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(urls.redis(value.get_secret_value()))
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_rate(cls, value: str | None) -> str | None:
+        return value and _rate(value) and value
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -161,19 +146,30 @@ class Settings(BaseSettings):
             _ = self.dsn
         except ValueError:
             raise ValueError("DATABASE_HOST is no host") from None
+        if "\0" in unquote(self.dsn):
+            raise ValueError("what says where the database is holds a NUL")
         if self.prefetch < 2 * self.batch_size:
             raise ValueError("PREFETCH must be at least twice BATCH_SIZE, or batches would half fill")
         if self.prefetch_size < self.max_body:
             raise ValueError("PREFETCH_SIZE must be at least MAX_BODY")
         if self.database_pool_size + self.database_max_overflow < self.write_partitions + 3:
             raise ValueError("DATABASE_POOL_SIZE + DATABASE_MAX_OVERFLOW must be at least WRITE_PARTITIONS + 3")
+        if self.rate_limit and not self.redis_url:
+            raise ValueError("RATE_LIMIT is counted in Redis: it needs REDIS_URL or REDIS_HOST")
         return self
+
+    @property
+    def rate(self) -> tuple[int, int] | None:
+        """So many requests of a sender, in so many seconds."""
+        return _rate(self.rate_limit) if self.rate_limit else None
 
     @cached_property
     def dsn(self) -> str:
-        """Where the database is, as libpq has it: ``postgresql://…?sslmode=…``, the password in it."""
+        """Where the database is: ``postgresql://…?sslmode=…`` as libpq has it, the password in it, or ``sqlite:///…``."""
         if self.database_url:
             return self.database_url.get_secret_value()
+        if self.database_type == "sqlite":
+            return f"sqlite:///{quote(self.database_name)}"
         url = URL.build(
             scheme=self.database_type,
             user=self.database_user,
@@ -183,56 +179,6 @@ class Settings(BaseSettings):
             path=f"/{self.database_name}",
         )
         return str(url)
-
-
-def _libpq(text: str) -> str:
-    """The URL as libpq has it. Raises ValueError. SQLAlchemy calls ``ssl`` what is ``sslmode`` there."""
-    scheme, found, rest = text.partition("://")
-    login, at, place = rest.rpartition("@")  # a password may hold what would end it elsewhere
-    try:
-        parts = urlsplit(f"//{place}")
-        _ = parts.port  # raises where it is no port
-    except ValueError:
-        found = ""
-    if not found:
-        raise ValueError("is no URL of the form postgresql://user:password@host:port/name")
-    if scheme not in POSTGRESQL:
-        raise ValueError(f"names {scheme}; this service works with postgresql")
-    parameters = parse_qs(parts.query, keep_blank_values=True)
-    _check_parameters(parts.port, parameters)
-    _check_trust(parameters)
-    query = "&".join(re.sub("^ssl=", "sslmode=", one) for one in parts.query.split("&"))
-    return f"postgresql://{login}{at}{parts.netloc}{parts.path}{'?' if query else ''}{query}"
-
-
-def _check_parameters(port: int | None, parameters: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError for what would fail, or wait for ever, when it is used."""
-    if unknown := parameters.keys() - PARAMETERS:
-        raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
-    modes = [*parameters.get("sslmode", ()), *parameters.get("ssl", ())]
-    if len(modes) > 1 or not {*modes} <= {*SSL_MODES}:
-        raise ValueError(f"must have one sslmode of {', '.join(SSL_MODES)}")
-    if any("," in host for host in parameters.get("host", ())):
-        raise ValueError("names several hosts")
-    if not all(name.isprintable() for name in parameters.get("application_name", ())):
-        raise ValueError("has an application_name that cannot be printed")
-    ports = [each for given in parameters.get("port", ()) for each in given.split(",")]
-    if not _is_port(port) or not all(each.isdecimal() and _is_port(int(each)) for each in ports):
-        raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
-
-
-def _is_port(port: int | None) -> bool:
-    return port is None or 1 <= port <= HIGHEST_PORT
-
-
-def _check_trust(parameters: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError for certificates that would not be looked at, or are missing."""
-    modes = {*parameters.get("sslmode", ()), *parameters.get("ssl", ())}
-    trusted = [_certificates(path) for path in parameters.get("sslrootcert", ())]
-    if trusted and not modes & {"require", *VERIFYING}:
-        raise ValueError("has a sslrootcert that nobody looks at without sslmode=verify-full")
-    if not trusted and (verifying := modes & VERIFYING):
-        raise ValueError(f"has sslmode={verifying.pop()} without a sslrootcert, the file of certificates to check by")
 
 
 def _amqp(parts: dict[str, Any]) -> SecretStr:
@@ -248,11 +194,25 @@ def _amqp(parts: dict[str, Any]) -> SecretStr:
     return SecretStr(str(url))
 
 
-def _trusting(url: URL, ca_file: str) -> URL:
-    """The URL with the file of certificates where aiormq reads it. Raises ValueError."""
-    if url.scheme != "amqps":
-        raise ValueError("must begin with amqps:// where there is a RABBITMQ_CA_FILE")
-    return url.update_query(cafile=ca_file)
+def _redis(parts: dict[str, Any]) -> SecretStr | None:
+    """Where Redis is, from the parts of its URL; None where no host is named."""
+    if parts["redis_host"] is None:
+        return None
+    url = URL.build(
+        scheme="redis",
+        password=parts["redis_password"].get_secret_value() or None,
+        host=parts["redis_host"],
+        port=parts["redis_port"],
+        path=f"/{parts['redis_database']}",
+    )
+    return SecretStr(str(url))
+
+
+def _rate(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([smh])", text, re.ASCII)
+    if not found:
+        raise ValueError("must be a number of requests in a second, a minute or an hour: 100/s, 1000/m, 5000/h")
+    return int(found[1]), PERIODS[found[2]]
 
 
 class _Files(PydanticBaseSettingsSource):

@@ -50,4 +50,4 @@ def main(context: typer.Context, *, _: Version = False) -> None:
 
 if __name__ == "__main__":
     with unwritable():
-        app()
+        app(prog_name="./db")

@@ -12,7 +12,7 @@ from bench import interrupts
 from bench.program import Servers
 from bench.screen import err
 from dev import database, servers
-from src.operate import revision
+from src import revision
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The containers of `docker-compose.yml`, tried for real: `python -m dev.compose`, or `make compose-test`.
 
-Builds the image, brings everything up under a name and ports of its own, runs the demo against it, kills each of the
-two replicas in turn while dialogues are played, runs the commands of docs/deploy.md that need containers, stops the
-replicas within their grace, and takes everything down. Arguments go to `docker build`.
+Builds the image, brings everything up under a name and ports of its own, asks each replica how it is, runs the demo,
+kills each of the two replicas in turn while dialogues are played, runs the commands of docs/deploy.md that need
+containers, stops the replicas within their grace, and takes everything down. What is in `DOCKER_BUILD_OPTIONS` goes to
+`docker build`.
 """
 
 import json
@@ -14,20 +15,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from dev import ports, processes, search
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/deploy.md"
+BUILD, *COMMANDS = re.findall(r"^\$ (docker .*)", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE)
+OPTIONS = os.environ.get("DOCKER_BUILD_OPTIONS", "")
 BASE, IMAGE = "python:3.13-slim", "db"
 MOST_BYTES = 150_000_000  # beside the base
 GRACE = 30.0  # seconds, as docker-compose.yml has it
 DIALOGUES = 1500
 SECONDS = 300.0  # after which what has not happened will not happen
 REPLICAS = ("postgres", "rabbitmq", "db")
+PATHS = ("/health/live", "/health/ready", "/metrics")
+OK = 200
+UNCOMPILED = "python -v -c 'import main, src.cli, src.service' 2>&1 | grep 'code object from .*[.]py$'"
 
 
 class FailedError(RuntimeError):
@@ -38,12 +44,13 @@ class Stack:
     """The containers, under a name and ports that nothing else uses."""
 
     def __init__(self) -> None:
-        postgres, rabbitmq, management, http = ports.free(4)
+        postgres, rabbitmq, management, metrics, http = ports.free(5)
         published = {
             "COMPOSE_PROJECT_NAME": "db-compose-test",
             "POSTGRES_PORT": postgres,
             "RABBITMQ_PORT": rabbitmq,
             "RABBITMQ_MANAGEMENT_PORT": management,
+            "RABBITMQ_METRICS_PORT": metrics,
             "HTTP_PORTS": f"{http}-{http + 9}",
         }
         self._environment = os.environ | {name: str(value) for name, value in published.items()}
@@ -57,14 +64,15 @@ class Stack:
         """What the shell command prints, with `docker compose` in either of its forms."""
         return _output("/bin/sh", "-c", command.replace("docker compose", self._compose), environment=self._environment)
 
-    def states(self, *services: str) -> dict[str, Any]:
-        """The state of each container of these services, by its id."""
-        ids = [each for service in services for each in self.do(f"docker compose ps -q {service}").split()]
-        return {each["Id"]: each["State"] for each in json.loads(_output("docker", "inspect", *ids))}
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """What Docker knows of each container of these services, of one that ended too."""
+        ids = [each for service in services for each in self.do(f"docker compose ps --all -q {service}").split()]
+        found: list[dict[str, Any]] = json.loads(_output("docker", "inspect", *ids))
+        return found
 
     def healthy(self) -> bool:
         """Whether every health check of a container that stays says so."""
-        return all(state["Health"]["Status"] == "healthy" for state in self.states(*REPLICAS).values())
+        return all(each["State"]["Health"]["Status"] == "healthy" for each in self.containers(*REPLICAS))
 
     def main(self, *arguments: str) -> subprocess.Popen[str]:
         """`main.py` on this machine, as somebody beside the containers starts it."""
@@ -78,9 +86,9 @@ class Stack:
         )
 
 
-def build(options: list[str]) -> None:
+def build() -> None:
     """Build the image, and look at what it holds."""
-    _output("docker", "build", *options, "--tag", IMAGE, ".")
+    _output("/bin/sh", "-c", f"{BUILD} {OPTIONS}")
     size, base = (int(_output("docker", "image", "inspect", "--format", "{{.Size}}", name)) for name in (IMAGE, BASE))
     _say(f"{(size - base) / 1e6:.0f} MB beside {BASE}")
     _check(size - base < MOST_BYTES, "the image is small")
@@ -88,6 +96,7 @@ def build(options: list[str]) -> None:
     _check(_output(*bare, "id", "-u").strip() == "10001", "it does not run as root")
     _check(not _succeeds(*bare, "sh", "-c", "command -v uv"), "it holds no uv")
     _check(_output(*bare, "python", "main.py", "--version").strip() != "", "it runs read-only, without a capability")
+    _check(not _succeeds(*bare, "sh", "-c", UNCOMPILED), "it compiles nothing when it starts")
 
 
 @contextmanager
@@ -102,7 +111,17 @@ def up() -> Iterator[Stack]:
         sys.stderr.write(stack.do("docker compose ps; docker compose logs --tail=20"))
         raise
     finally:
-        stack.do("docker compose down --volumes")
+        stack.do("docker compose down --volumes --timeout 5")  # nothing of it is kept
+
+
+def ask(stack: Stack) -> None:
+    """Ask each replica at its port how it is, and the broker how long its queues are."""
+    addresses = [each for container in stack.containers(*REPLICAS) for each in _addresses(container)]
+    _check({each["HostIp"] for each in addresses} == {"127.0.0.1"}, "every port is one of this machine alone")
+    answers = [_status(each, 8080, path) for each in stack.containers("db") for path in PATHS]
+    _check(answers == [OK] * 2 * len(PATHS), "each of the two replicas is live and ready, and has metrics")
+    (broker,) = stack.containers("rabbitmq")
+    _check(_status(broker, 15692, "/metrics") == OK, "the broker has metrics")
 
 
 def demonstrate(stack: Stack) -> None:
@@ -117,38 +136,50 @@ def kill_in_turn(stack: Stack) -> None:
         file.writelines(json.dumps(_dialogue(number)) + "\n" for number in range(DIALOGUES))
         file.flush()
         playing = stack.main("play", file.name)
-        for number, container in enumerate(stack.states("db"), start=1):
+        for number, replica in enumerate(stack.containers("db"), start=1):
             _wait(lambda part=number: _played(stack) > part * DIALOGUES // 4, "dialogues are played")
             _check(playing.poll() is None, f"replica {number} is killed in the middle")
-            _output("docker", "kill", container)
-            _output("docker", "start", container)
+            _output("docker", "kill", replica["Id"])
+            _output("docker", "start", replica["Id"])
         _succeed(playing, "every dialogue got through")
     _check(_played(stack) == DIALOGUES, "each of them once")
 
 
 def follow_the_page(stack: Stack) -> None:
     """Run the commands of the page that need containers, in its order."""
-    with tempfile.TemporaryDirectory() as folder:
-        for command in re.findall(r"^\$ (docker compose .*)", PAGE.read_text(), re.MULTILINE):
-            stack.do(command.replace("db.dump", f"{folder}/db.dump").replace("upgrade.sql", f"{folder}/upgrade.sql"))
-            _say(f"$ {command}")
+    for command in COMMANDS:
+        stack.do(command)
+        _say(f"$ {command}")
     _wait(stack.healthy, "every container is healthy again")
 
 
 def stop(stack: Stack) -> None:
     """Stop the replicas, which end by themselves, within their grace."""
-    replicas, began = stack.states("db"), time.monotonic()
+    began = time.monotonic()
     stack.do("docker compose stop db")
     took = time.monotonic() - began
     _check(took < GRACE, f"the replicas stop within their grace: {took:.1f} s")
-    ended = json.loads(_output("docker", "inspect", *replicas))
-    _check([each["State"]["ExitCode"] for each in ended] == [0, 0], "of themselves")
+    _check([each["State"]["ExitCode"] for each in stack.containers("db")] == [0, 0], "of themselves")
 
 
 def _played(stack: Stack) -> int:
     """How many dialogues have their session."""
     query = "SELECT count(*) FROM sessions WHERE title <> 'hello' OR title IS NULL"
     return int(stack.do(f'docker compose exec -T postgres psql -U postgres -d db -Atc "{query}"'))
+
+
+def _addresses(container: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    """The addresses of this machine that lead into the container."""
+    for addresses in container["NetworkSettings"]["Ports"].values():
+        yield from addresses or ()
+
+
+def _status(container: Mapping[str, Any], port: int, path: str) -> int:
+    """What is answered to a GET of this path at this port of the container."""
+    (address,) = container["NetworkSettings"]["Ports"][f"{port}/tcp"]
+    with closing(HTTPConnection(address["HostIp"], int(address["HostPort"]), timeout=SECONDS)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 def _dialogue(number: int) -> Mapping[str, Any]:
@@ -194,20 +225,21 @@ def _say(line: str) -> None:
     search.say(f"{time.monotonic() - _BEGAN:6.1f} s  {line}")
 
 
-def main(options: list[str]) -> int:
+def main() -> int:
     """Run it all; its exit code."""
     try:
-        build(options)
+        build()
         with up() as stack:
+            ask(stack)
             demonstrate(stack)
             kill_in_turn(stack)
             follow_the_page(stack)
             stop(stack)
-    except (FailedError, subprocess.TimeoutExpired) as error:
+    except (FailedError, OSError, subprocess.TimeoutExpired) as error:
         search.say(str(error))
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Throw-away databases on a PostgreSQL that we found."""
+"""Throw-away databases on a server that we found."""
 
 import asyncio
 import secrets
@@ -7,18 +7,29 @@ from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+
+from examples import databases
+from src.database import Database
 
 _CONNECT_SECONDS = 3.0
-_MAY_CREATE = "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+_MAY_CREATE = {
+    "postgresql": "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user",
+    "mysql": "SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE'"
+    " AND replace(grantee, char(39), '') = current_user()",
+}
 
 
 def may_create(url: str) -> bool:
-    """Whether the server lets us in and lets us create a database."""
+    """Whether the server at `url` lets us in and lets us create a database."""
     try:
-        return bool(_ask(url, _MAY_CREATE))
+        return asyncio.run(_may_create(url))
     except (OSError, SQLAlchemyError):
         return False
+
+
+async def _may_create(url: str) -> bool:
+    async with asyncio.timeout(_CONNECT_SECONDS), Database(url).connect() as connection:
+        return bool(await connection.scalar(sa.text(_MAY_CREATE[sa.make_url(url).get_backend_name()])))
 
 
 def made(url: str, name: str) -> str:
@@ -26,29 +37,15 @@ def made(url: str, name: str) -> str:
     found = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
     if not may_create(found):
         with suppress(SQLAlchemyError):  # somebody else may make it at this moment
-            _ask(url, f'CREATE DATABASE "{name}"')
+            asyncio.run(databases.make(url, name))
     return found
 
 
 @contextmanager
 def fresh(url: str, prefix: str) -> Iterator[str]:
     """The URL of a new, empty database beside the one at `url`, dropped at the end."""
-    name = f"{prefix}_{secrets.token_hex(6)}"
-    _ask(url, f"CREATE DATABASE {name}")
+    made = asyncio.run(databases.make(url, f"{prefix}_{secrets.token_hex(6)}"))
     try:
-        yield sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+        yield made
     finally:
-        _ask(url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _ask(url: str, statement: str) -> object:
-    return asyncio.run(_ask_async(sa.make_url(url).set(drivername="postgresql+asyncpg"), statement))
-
-
-async def _ask_async(url: sa.URL, statement: str) -> object:
-    engine = create_async_engine(
-        url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, connect_args={"timeout": _CONNECT_SECONDS}
-    )
-    async with engine.connect() as connection:
-        result = await connection.execute(sa.text(statement))
-        return result.scalar() if result.returns_rows else None
+        asyncio.run(databases.drop(made))

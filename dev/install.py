@@ -16,6 +16,11 @@ def rabbitmq_server() -> None:
     _install("RabbitMQ", "rabbitmq-server", "start Docker, or set RABBITMQ_URL")
 
 
+def mariadb_server() -> None:
+    """Install `mariadb-server` by apt-get, as root; `InstallError` where that is not possible."""
+    _install("MariaDB", "mariadb-server", "start Docker, or set MARIADB_URL")
+
+
 def prometheus() -> None:
     """Install `prometheus` by apt-get, as root, where it is missing; `InstallError` where that is not possible."""
     if not (shutil.which("prometheus") and shutil.which("promtool")):

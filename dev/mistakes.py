@@ -17,6 +17,55 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "the window is as long as its slots",
+        "src/work/limit.py",
+        "if counted < slot - slots or",
+        "if counted < slot - slots / 2 or",
+        ["tests/test_limit.py::test_no_second_holds_more_requests_than_the_limit_of_two_replicas"],
+    ),
+    Mutant(
+        "each replica counts for itself",
+        "src/work/limit.py",
+        'f"limit:{self._seconds}:{sender}"',
+        'f"limit:{id(self)}:{sender}"',
+        ["tests/test_limit.py::test_two_replicas_serve_no_more_of_a_sender_than_the_limit"],
+    ),
+    Mutant(
+        "a write that is too many is forgotten",
+        "src/subscribers.py",
+        "self._decoder.refuse(each.delivery, RateLimited.until(seconds))",
+        "replace(each, request=Refusal(Outcome.of(RateLimited.until(seconds))))",
+        ["tests/test_limit.py::test_what_was_served_before_is_answered_the_same_however_many_there_are"],
+    ),
+    Mutant(
+        "rate-limited is final",
+        "src/errors.py",
+        "    status = 429\n    retryable = True\n",
+        "    status = 429\n",
+        ["tests/test_limit.py::test_a_refused_write_is_not_stored_and_served_when_it_comes_again"],
+    ),
+    Mutant(
+        "who is away is asked by each call",
+        "src/cache.py",
+        "        if self._asking:\n            raise",
+        "        if not self._prefix:\n            raise",
+        ["tests/test_cache.py::test_of_calls_to_a_frozen_one_the_first_waits_and_the_others_do_not"],
+    ),
+    Mutant(
+        "a prefix is a pattern",
+        "src/cache.py",
+        '_PATTERN.sub(rb"\\\\\\g<0>", self._key(prefix))',
+        "self._key(prefix)",
+        ["tests/test_cache.py::test_what_begins_with_a_name_is_found_and_deleted_and_nothing_else[*]"],
+    ),
+    Mutant(
+        "an idle service imports redis",
+        "src/subscribers.py",
+        "import logging\n",
+        "import logging\n\nimport src.cache\n",
+        ["tests/test_laziness.py::test_redis_is_imported_where_requests_are_limited[]"],
+    ),
+    Mutant(
         "an outage is counted when it is over",
         "src/operate/metrics.py",
         "        telemetry.DATABASE.count()\n",
@@ -183,7 +232,7 @@ MUTANTS = [
     ),
     Mutant(
         "text is cut to the length of its column",
-        "src/writes.py",
+        "src/dialects/postgresql.py",
         "    return sa.Text() if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) else kind",
         "    return kind",
         ["tests/guarantees/test_blame.py::test_a_bad_request_among_many_fails_alone"],
@@ -226,8 +275,8 @@ MUTANTS = [
     Mutant(
         "an event that nobody hears any more is published again for ever",
         "src/amqp/topology.py",
-        ", names.released):\n            await channel.queue_bind",
-        "):\n            await channel.queue_bind",
+        "in names.fanouts:\n            await channel.queue_bind",
+        "in names.fanouts[:-1]:\n            await channel.queue_bind",
         ["tests/faults/test_full_queue.py::test_events_whose_subscriber_is_gone_hold_up_no_other_subscribers"],
     ),
     Mutant(
@@ -363,16 +412,16 @@ MUTANTS = [
     ),
     Mutant(
         "a migration waits in front of everybody",
-        "migrations/env.py",
-        "SET lock_timeout = '2s'",
-        "SET lock_timeout = '0s'",
+        "src/dialects/postgresql.py",
+        "f\"SET lock_timeout = '{dialect.MIGRATION_PATIENCE}s'\"",
+        "\"SET lock_timeout = '0s'\"",
         ["tests/test_deploy.py::test_a_migration_behind_a_long_transaction_lets_others_pass"],
     ),
     Mutant(
         "a migration tries once",
         "migrations/env.py",
-        "        if last or sqlstate(error) != LOCKED:\n",
-        "        if last or sqlstate(error) == LOCKED:\n",
+        "        if last or not dialects.of(context.get_context().dialect.name).locked(error):\n",
+        "        if last or dialects.of(context.get_context().dialect.name).locked(error):\n",
         ["tests/test_deploy.py::test_a_migration_behind_a_long_transaction_lets_others_pass"],
     ),
     Mutant(
@@ -467,7 +516,7 @@ MUTANTS = [
     Mutant(
         "a window keeps whatever comes",
         "src/amqp/batches.py",
-        "            self.outgrown = self._size > self._limits.window\n",
+        "            self.outgrown = self._size > self._limits.window_bytes\n",
         "            self.outgrown = False\n",
         [
             "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
@@ -476,7 +525,7 @@ MUTANTS = [
     Mutant(
         "a narrow window stays narrow",
         "src/amqp/batches.py",
-        "            self.outgrown = sum(self._passed) <= self._limits.window\n",
+        "            self.outgrown = sum(self._passed) <= self._limits.window_bytes\n",
         "            self.outgrown = False\n",
         [
             "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
@@ -484,9 +533,9 @@ MUTANTS = [
     ),
     Mutant(
         "a statement of an altered table is nobody's fault",
-        "src/database.py",
-        "    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):\n",
-        "    if code in TRANSIENT:\n",
+        "src/dialects/postgresql.py",
+        '        "invalid cached statement": Transient,  # the driver\'s own: a migration has run\n',
+        "",
         ["tests/guarantees/test_altered.py::test_what_meets_an_altered_table_is_served"],
     ),
     Mutant(
@@ -513,10 +562,9 @@ MUTANTS = [
     Mutant(
         "a write that was given up is refused though it was served",
         "src/subscribers.py",
-        "        received = [self._given_up(delivery) for delivery in batch.deliveries]\n"
-        '        laps.end("decoded")\n        await self._serve(batch, received, laps)\n',
-        "        received = [self._given_up(delivery) for delivery in batch.deliveries]\n"
-        "        await self._publish(_settled(received), laps)\n        await batch.ack()\n",
+        '        received, laps = _taken(batch, "expired", self._given_up)\n'
+        "        await self._serve(batch, received, laps)\n",
+        '        await self._refuse(batch, "expired", self._given_up)\n',
         [
             "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_and_was_served_before_is_answered_and_told_as_it_was"
         ],
@@ -601,8 +649,8 @@ MUTANTS = [
     ),
     Mutant(
         "an attempt that is given up counts",
-        "src/subscribers.py",
-        "                await self._suspects.take_back(attempt)\n",
+        "src/work/careful.py",
+        "                await self._delete(attempt, table.c.attempt == attempt)\n",
         "",
         ["tests/guarantees/test_suspects.py::test_handed_over_again_and_again_a_request_is_no_suspect_for_that"],
     ),
@@ -615,15 +663,15 @@ MUTANTS = [
     ),
     Mutant(
         "a suspect that was served is not acquitted",
-        "src/subscribers.py",
-        "            await self._suspects.acquit(attempt)\n",
+        "src/work/careful.py",
+        "            await self._delete(attempt, table.c.key == key)\n",
         "",
         ["tests/guarantees/test_suspects.py::test_a_suspect_that_is_served_in_the_end_is_innocent"],
     ),
     Mutant(
         "suspects of several queues are attempted at once",
-        "src/subscribers.py",
-        "        async with self._suspects.alone:\n",
+        "src/work/careful.py",
+        "        async with self._alone:\n",
         "        async with asyncio.Lock():\n",
         [
             "tests/guarantees/test_suspects.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"
@@ -632,8 +680,249 @@ MUTANTS = [
     Mutant(
         "what kills is answered before it is gone",
         "src/subscribers.py",
-        "        await batch.ack()\n        await self._replier.publish(settled.replies(), ONCE)\n",
-        "        await self._replier.publish(settled.replies(), ONCE)\n        await batch.ack()\n",
+        "        await batch.ack()\n        await self._answer([settled])\n",
+        "        await self._answer([settled])\n        await batch.ack()\n",
         ["tests/guarantees/test_suspects.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"],
+    ),
+    Mutant(
+        "SQLite: a list is a parameter for each value",
+        "src/dialects/sqlite.py",
+        "column.in_(sa.select(value))",
+        "column.in_(sa.bindparam(parameter, type_=column.type, expanding=True))",
+        ["tests/databases/test_sqlite.py::test_there_may_be_more_values_than_a_statement_may_have_parameters"],
+    ),
+    Mutant(
+        "SQLite: a transaction that writes begins as one that reads",
+        "src/dialects/sqlite.py",
+        '"BEGIN" if options.get(READING) else "BEGIN IMMEDIATE"',
+        '"BEGIN"',
+        [
+            "tests/databases/test_sqlite.py::test_a_transaction_that_writes_says_so_as_it_begins_and_others_read_meanwhile"
+        ],
+    ),
+    Mutant(
+        "SQLite: who reads waits for who writes",
+        "src/dialects/sqlite.py",
+        '"BEGIN" if options.get(READING) else "BEGIN IMMEDIATE"',
+        '"BEGIN IMMEDIATE"',
+        [
+            "tests/databases/test_sqlite.py::test_a_transaction_that_writes_says_so_as_it_begins_and_others_read_meanwhile"
+        ],
+    ),
+    Mutant(
+        "SQLite: a file is served by several",
+        "src/dialects/sqlite.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        ["tests/databases/test_sqlite.py::test_a_file_is_served_by_one_process_whatever_it_is_called"],
+    ),
+    Mutant(
+        "SQLite: a link to a file is another file",
+        "src/dialects/sqlite.py",
+        "{path.resolve()}.serving",
+        "{path}.serving",
+        ["tests/databases/test_sqlite.py::test_a_file_is_served_by_one_process_whatever_it_is_called"],
+    ),
+    Mutant(
+        "SQLite: nobody waits for the disk",
+        "src/dialects/sqlite.py",
+        "synchronous = FULL",
+        "synchronous = OFF",
+        ["tests/databases/test_sqlite.py::test_a_connection_keeps_what_it_commits_and_knows_its_foreign_keys"],
+    ),
+    Mutant(
+        "SQLite: lower is that of ASCII",
+        "src/dialects/sqlite.py",
+        'FUNCTIONS = {"lower": _lower, ',
+        "FUNCTIONS = {",
+        ["tests/databases/test_sqlite.py::test_lower_knows_all_letters"],
+    ),
+    Mutant(
+        "SQLite: a full disk is a fault of who asks",
+        "src/dialects/sqlite.py",
+        '        "SQLITE_IOERR": Unavailable,\n',
+        "",
+        ["tests/databases/test_sqlite.py::test_a_full_disk_is_waited_for"],
+    ),
+    Mutant(
+        "SQLite: a locked file is a fault of who asks",
+        "src/dialects/sqlite.py",
+        '        "SQLITE_BUSY": Transient,\n',
+        "",
+        [
+            "tests/databases/test_sqlite.py::test_another_process_that_writes_for_long_is_waited_for_and_reads_are_answered"
+        ],
+    ),
+    Mutant(
+        "what cannot be served is a traceback",
+        "src/cli/serve.py",
+        "(Refused, Unservable)",
+        "Refused",
+        ["tests/databases/test_sqlite.py::test_what_cannot_be_served_is_one_clear_line"],
+    ),
+    Mutant(
+        "a database in memory is another one for the probe",
+        "src/database.py",
+        "self.engine if made.single else ",
+        "",
+        ["tests/databases/test_sqlite.py::test_a_database_in_memory_is_one_for_all_who_ask"],
+    ),
+    Mutant(
+        "what a session of one's own changes is not counted",
+        "src/writing.py",
+        "loaded.versions is not None and loaded.versions.count(self)",
+        "False",
+        ["tests/embedding/test_versions.py::test_a_change_counts_when_it_is_written"],
+    ),
+    Mutant(
+        "a row counts each time it is written",
+        "src/versions.py",
+        "written if self._given.get(row) == written else written + 1",
+        "written + 1",
+        ["tests/embedding/test_versions.py::test_several_changes_of_a_transaction_count_once"],
+    ),
+    Mutant(
+        "what changes in a new row counts",
+        "src/versions.py",
+        "        self._given |= {row: row.version for row in session.new if isinstance(row, Record)}\n",
+        "",
+        ["tests/embedding/test_versions.py::test_a_new_row_has_version_1_whatever_its_transaction_does_to_it"],
+    ),
+    Mutant(
+        "what the session's own deletion changes is not counted",
+        "src/versions.py",
+        'session.connection().execute(update, {"row_id": row.id, "moment": now()})',
+        "pass",
+        ["tests/embedding/test_versions.py::test_what_a_deletion_changes_counts"],
+    ),
+    Mutant(
+        "a commit of one's own begins nothing anew",
+        "src/writing.py",
+        "        loaded.versions.forget()\n",
+        "",
+        ["tests/embedding/test_versions.py::test_each_commit_counts"],
+    ),
+    Mutant(
+        "crud knows after a commit what it knew before",
+        "src/writing.py",
+        "        loaded.versions.forget()\n        loaded.lapse()\n",
+        "        loaded.versions.forget()\n",
+        ["tests/embedding/test_versions.py::test_crud_reads_again_after_a_commit"],
+    ),
+    Mutant(
+        "crud does not see what a session was given past it",
+        "src/rows.py",
+        "        if not self.versions:\n            return\n",
+        "        return\n",
+        ["tests/embedding/test_versions.py::test_crud_sees_what_the_session_was_given"],
+    ),
+    Mutant(
+        "crud takes changes in a session that reads",
+        "src/rows.py",
+        "    if not rows.lock:\n",
+        "    if False:\n",
+        ["tests/embedding/test_versions.py::test_a_reading_changes_nothing_and_says_so"],
+    ),
+    Mutant(
+        "what a savepoint takes back is not taken back",
+        "src/rows.py",
+        "tracked=versions is not None",
+        "tracked=False",
+        ["tests/embedding/test_versions.py::test_what_a_savepoint_takes_back_does_not_count"],
+    ),
+    Mutant(
+        "tables that were there count as the newest",
+        "src/tables.py",
+        "    if not tables.tables.keys() & {*there}:\n",
+        "    if True:\n",
+        ["tests/embedding/test_database.py::test_tables_that_were_there_do_not_count_as_the_newest"],
+    ),
+    Mutant(
+        "tables are made in whatever collation there is",
+        "src/tables.py",
+        "    dialects.of(connection.dialect.name).begin_migration(connection)\n    tables, there",
+        "    tables, there",
+        ["tests/embedding/test_database.py::test_text_is_compared_so_in_a_database_that_was_made_otherwise"],
+    ),
+    Mutant(
+        "a database that only reads is well",
+        "src/database.py",
+        "return self.writable and",
+        "return",
+        ["tests/embedding/test_database.py::test_a_database_that_only_reads_is_told"],
+    ),
+    Mutant(
+        "FastAPI answers before it commits",
+        "src/embedding.py",
+        'Depends(get, scope="function")',
+        "Depends(get)",
+        ["tests/embedding/test_fastapi.py::test_nobody_is_told_of_what_the_commit_refuses"],
+    ),
+    Mutant(
+        "MariaDB: text is compared with its end cut off",
+        "src/dialects/mysql.py",
+        'COLLATION = "utf8mb4_nopad_bin"',
+        'COLLATION = "utf8mb4_bin"',
+        ["tests/databases/mariadb/test_mariadb.py::test_texts_that_differ_in_case_or_spaces_are_two"],
+    ),
+    Mutant(
+        "MariaDB: a transaction sees what there was as it began",
+        "src/dialects/mysql.py",
+        '{"isolation_level": "READ COMMITTED"}',
+        '{"isolation_level": "REPEATABLE READ"}',
+        ["tests/databases/mariadb/test_transactions.py::test_a_transaction_sees_what_was_committed_since_it_began"],
+    ),
+    Mutant(
+        "MariaDB: a packet is as large as it is",
+        "src/dialects/mysql.py",
+        '        event.listen(engine, "before_cursor_execute", _check_packet)\n',
+        "",
+        ["tests/databases/mariadb/test_mariadb.py::test_what_no_packet_holds_is_refused_before_it_is_sent"],
+    ),
+    Mutant(
+        "MariaDB: an answer is waited for however long",
+        "src/dialects/mysql.py",
+        "None if patient else dialect.COMMAND_TIMEOUT",
+        "None",
+        ["tests/databases/mariadb/test_mariadb.py::test_a_server_that_says_nothing_is_not_waited_for"],
+    ),
+    Mutant(
+        "MariaDB: the driver logs the server's warnings",
+        "src/dialects/mysql.py",
+        'logging.getLogger("asyncmy").setLevel(logging.ERROR)',
+        'logging.getLogger("asyncmy")',
+        ["tests/databases/mariadb/test_mariadb.py::test_no_key_that_another_has_served_is_logged"],
+    ),
+    Mutant(
+        "MariaDB: a savepoint that is gone is a fault of who asks",
+        "src/dialects/mysql.py",
+        "        1305,  # the savepoint is gone, and with it the transaction: a deadlock has ended it\n",
+        "",
+        [
+            "tests/databases/mariadb/test_transactions.py::test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_or_nothing[False]"
+        ],
+    ),
+    Mutant(
+        "MariaDB: a deadlock that a handler hides is not seen",
+        "src/work/unit_of_work.py",
+        "refusal = self.refusals.take()",
+        "refusal: BaseException | None = None",
+        [
+            "tests/databases/mariadb/test_transactions.py::test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_or_nothing[True]"
+        ],
+    ),
+    Mutant(
+        "MariaDB: ids are of the server's own type",
+        "migrations/columns.py",
+        "sa.Uuid().with_variant(sa.Uuid(native_uuid=False), *MYSQL)",
+        "sa.Uuid()",
+        ["tests/databases/mariadb/test_mariadb.py::test_ids_sort_by_their_bytes"],
+    ),
+    Mutant(
+        "an enum's column compares as the database does",
+        "src/dialects/types.py",
+        'f\'{kind} COLLATE "C"\' if isinstance(options.get("type_expression"), sa.Column) else kind',
+        "kind",
+        ["tests/test_migrations.py::test_the_migrations_make_the_schema_of_the_models"],
     ),
 ]

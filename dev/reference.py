@@ -61,8 +61,9 @@ WHERE = """
 
 `list`, `count` and `exists` choose rows by `where`: each of its fields must be equal to the value given, and `null` is
 a value. Every field of an entity can be compared but JSON objects and lists. `order` names up to eight fields, `-`
-before those that descend. `list` answers with up to `limit` rows (1 to 1,000) from `offset` on, and with the next
-page's offset in `next`, which is null after the last.
+before those that descend; text is ordered by code point. Behind a field that may be null, `:first` or `:last` says
+where the nulls come (`-title:last`); else they come last, and first where it descends. `list` answers with up to
+`limit` rows (1 to 1,000) from `offset` on, and with the next page's offset in `next`, which is null after the last.
 """
 
 ANSWERS = """
@@ -82,6 +83,9 @@ Any operation may answer {always}; any write {writes}. Those that an operation m
 
 `unknown-operation` has a member more: `version`, the version of the service that answered. The same version answers the
 same again, so ask again only when another one does. Its `detail` names the nearest operations.
+
+`rate-limited` has one too: `retry_after`, the seconds after which to ask again. Where the service has a `RATE_LIMIT` it
+is that of each `user_id`, and of all without one together; a write that was served before is answered as it was.
 
 A dead letter (`./db dead`) names its problem in the header `reason`, or says `unanswered` (its problem could not be
 delivered) or `kills-process` (the service died of it three times).

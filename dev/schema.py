@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import config
 from dev import database, search, servers
-from src.database import describe
+from src.database import describe, place
+from src.dialects import Unservable
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
 
@@ -84,10 +85,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         _run(arguments.action, arguments.message)
-    except (search.NoServerError, config.WrongSettings, CommandError) as error:
+    except (search.NoServerError, config.WrongSettings, CommandError, Unservable) as error:
         search.say(str(error))
     except (SQLAlchemyError, OSError) as error:
-        search.say(f"PostgreSQL: {describe(error)}")
+        search.say(f"{place(config.load().dsn)}: {describe(error)}")
     else:
         return 0
     return 1

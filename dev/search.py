@@ -50,14 +50,14 @@ class Search:
                 raise NoServerError(f"DEV_SERVERS is {other!r}; it can be `docker`, `private` or unset.")
         if found is None:
             raise NoServerError(f"{self.name}: DEV_SERVERS=docker allows only a container, and there is none.")
-        say(f"{self.name}: {found.source}")
+        say(found.source if found.named else f"{self.name}: {found.source}")
         return found
 
     def _in_environment(self) -> Found | None:
         # Taken at its word: to fall back from the server that was asked for would surprise.
         for variable in self.variables:
             if url := os.environ.get(variable):
-                return Found(url, f"from {variable} in the environment", named=True)
+                return Found(url, f"{variable}: from the environment", named=True)
         return None
 
     def _at_standard_port(self) -> Found | None:

@@ -1,6 +1,6 @@
-"""Find the servers to develop and test against, or start them: `python -m dev.servers up | down`.
+"""Find the servers to develop and test against, or start them: `python -m dev.servers up | down | mariadb`.
 
-Each of the two is looked for on its own: its URL in the environment, a server at the standard port,
+Each is looked for on its own: its URL in the environment, a server at the standard port,
 a private one left by an earlier run, a Docker container, a new private one. `DEV_SERVERS=docker` or
 `DEV_SERVERS=private` allows only that.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import config
-from dev import amqp, containers, database, install, postgres, rabbitmq, search
+from dev import amqp, containers, database, install, mariadb, postgres, rabbitmq, search
 
 _FOLDER = config.STARTED.parent
 _DATABASE = "db"
@@ -22,7 +22,7 @@ _POSTGRES_PASSWORD = "postgres"  # noqa: S105 - a container's, published to this
 
 @dataclass(frozen=True)
 class Servers:
-    """The two servers, and where each of them comes from."""
+    """The two servers that everything needs, and where each of them comes from."""
 
     postgres: search.Found
     rabbitmq: search.Found
@@ -37,7 +37,10 @@ def find() -> Servers:
 
 
 def find_postgres() -> search.Found:
-    """A PostgreSQL on which we may create databases, and a database of ours on it; as `find`."""
+    """A PostgreSQL on which we may create databases, and a database of ours on it; as `find`.
+
+    Who names a database, of whatever kind, gets that one.
+    """
     found = _postgres_search().run()
     return found if found.named else replace(found, url=database.made(found.url, _DATABASE))
 
@@ -47,13 +50,18 @@ def find_rabbitmq() -> search.Found:
     return _rabbitmq_search().run()
 
 
+def find_mariadb() -> search.Found:
+    """A MariaDB on which we may create databases; as `find`."""
+    return _mariadb_search().run()
+
+
 def stop() -> list[str]:
     """Stop what earlier runs started and left running; their names. Their data stays."""
     return [*_stop_nodes(), *_stop_containers()]
 
 
 def _stop_nodes() -> Iterator[str]:
-    for node in (_postgres_node(), _rabbitmq_node()):
+    for node in (_postgres_node(), _rabbitmq_node(), _mariadb_node()):
         if node.running:
             node.stop()
             yield f"the private {node.kind}"
@@ -62,9 +70,9 @@ def _stop_nodes() -> Iterator[str]:
 
 def _stop_containers() -> Iterator[str]:
     if containers.engine_answers():
-        for container in (_postgres_search().container, _rabbitmq_search().container):
-            if container.stop():
-                yield f"the container {container.name}"
+        for look in (_postgres_search(), _rabbitmq_search(), _mariadb_search()):
+            if look.container.stop():
+                yield f"the container {look.container.name}"
 
 
 def _postgres_search() -> search.Search:
@@ -98,6 +106,21 @@ def _rabbitmq_search() -> search.Search:
     )
 
 
+def _mariadb_search() -> search.Search:
+    return search.Search(
+        name="MariaDB",
+        variables=("MARIADB_URL",),
+        standard=("mysql://root@127.0.0.1:3306/mysql",),
+        lets_in=database.may_create,
+        container=containers.Container(
+            "db-dev-mariadb", "mariadb:11", 3306, {"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD": "1"}
+        ),
+        container_url="mysql://root@127.0.0.1:{port}/mysql",
+        private=_mariadb_node,
+        provide=_install_mariadb,
+    )
+
+
 def _postgres_node() -> postgres.PostgresServer:
     return postgres.PostgresServer(_FOLDER / "postgres", outlives=True)
 
@@ -106,11 +129,23 @@ def _rabbitmq_node() -> rabbitmq.RabbitServer:
     return rabbitmq.RabbitServer(_FOLDER / "rabbitmq", outlives=True)
 
 
+def _mariadb_node() -> mariadb.MariaServer:
+    return mariadb.MariaServer(_FOLDER / "mariadb", outlives=True)
+
+
 def _install_rabbitmq() -> bool:
     if rabbitmq.scripts() is not None:
         return False
     search.say("RabbitMQ: rabbitmq-server is missing; trying to install it")
     install.rabbitmq_server()
+    return True
+
+
+def _install_mariadb() -> bool:
+    if mariadb.program("mariadbd") is not None:
+        return False
+    search.say("MariaDB: mariadbd is missing; trying to install it")
+    install.mariadb_server()
     return True
 
 
@@ -126,6 +161,16 @@ def _up() -> int:
     _leave({name: server.url for name, server in found.items() if not server.named})
     for name, server in found.items():
         sys.stdout.write(_line(name, server.url))
+    return 0
+
+
+def _mariadb() -> int:
+    try:
+        url = find_mariadb().url
+    except search.NoServerError as error:
+        search.say(str(error))
+        return 1
+    sys.stdout.write(f"{url}\n")
     return 0
 
 
@@ -150,8 +195,9 @@ def _down() -> int:
 def main() -> int:
     """Run the command line; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m dev.servers", description="Servers to develop and test against.")
-    parser.add_argument("action", choices=("up", "down"))
-    return _up() if parser.parse_args().action == "up" else _down()
+    actions = {"up": _up, "down": _down, "mariadb": _mariadb}
+    parser.add_argument("action", choices=actions)
+    return actions[parser.parse_args().action]()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ works() {
 }
 
 install_uv() {
+    export PIP_DISABLE_PIP_VERSION_CHECK=1  # what uv is installed with concerns nobody
     for python in python3 /usr/bin/python3 $(pyenv_pythons); do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 || continue
         echo "installing uv into .uv/ with $python" >&2

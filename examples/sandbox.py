@@ -3,29 +3,30 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import aio_pika
-import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
 
+from examples import databases
 from src import wire
-
-CONNECT_SECONDS = 10
+from src.database import describe, place
 
 
 class SandboxError(Exception):
-    """PostgreSQL does not let us make or drop a database."""
+    """A database cannot be made; the message says why."""
 
 
 @asynccontextmanager
-async def database(url: str, prefix: str, template: str = "template1") -> AsyncIterator[str]:
-    """The URL of a new database beside the one at ``url``, a clone of the template. Raises SandboxError."""
-    name = f"{prefix}_{_unique()}"
-    await _execute(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+async def database(url: str, prefix: str, template: str | None = None) -> AsyncIterator[str]:
+    """The URL of a new database beside the one at ``url``, a clone of that at ``template``. Raises SandboxError."""
     try:
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        made = await databases.make(url, f"{prefix}_{_unique()}", template)
+    except (OSError, SQLAlchemyError) as error:
+        raise SandboxError(f"{place(url)}: {describe(error)}") from error
+    try:
+        yield made
     finally:
-        await _execute(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await databases.drop(made)
 
 
 @asynccontextmanager
@@ -50,15 +51,3 @@ async def delete_topology(rabbitmq_url: str, names: wire.Names, partitions: int)
 
 def _unique() -> str:
     return uuid.uuid4().hex[:12]
-
-
-async def _execute(url: str, statement: str) -> None:
-    """By way of the database ``postgres``: nobody may be connected to what is cloned or dropped."""
-    try:
-        connection = await asyncpg.connect(url, database="postgres", timeout=CONNECT_SECONDS)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-    except (OSError, asyncpg.PostgresError) as error:
-        raise SandboxError(f"PostgreSQL: {str(error) or type(error).__name__}") from error

@@ -7,51 +7,77 @@ moment only, lets them pass, and tries again: ``alembic -x tries=5 upgrade head`
 import asyncio
 import logging
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import config
-from src import models, pauses
-from src.database import describe, engine_url, sqlstate
-from src.work import careful, inbox
+from migrations import columns
+from src import dialects, pauses, tables
+from src.database import describe
 
 log = logging.getLogger("migrations")
 
-LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
-
-LOCK_TIMEOUT = "SET lock_timeout = '2s'"
-LOCKED = "55P03"  # SQLSTATE: the lock was not had in time
 TRIES = 60  # about five minutes
 
-models.entities()
-(metadata,) = {table.metadata for table in (inbox.table, careful.table)}  # that of every entity, and of what is none
+metadata = tables.metadata()
+
+
+def spelled(kind: sa.types.TypeEngine[Any]) -> tuple[str, ...]:
+    """What the type is called on each database."""
+    return tuple(kind.compile(each.dialect()) for each in (postgresql, mysql, sqlite))
+
+
+NAMES = {spelled(kind): name for name, kind in vars(columns).items() if isinstance(kind, sa.types.TypeEngine)}
 
 
 def render(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
-    """A JSON column is written in SQLAlchemy's own words: a migration must not change with our code."""
-    if kind != "type" or not isinstance(item, sa.JSON):
+    """Types of ours are written in words of the migrations' own, which do not change with our code."""
+    if kind != "type" or not isinstance(item, sa.types.TypeEngine):
         return False
-    autogen.imports.add("from sqlalchemy.dialects import postgresql")
-    none = "none_as_null=True"
-    return f"sa.JSON({none}).with_variant(postgresql.JSONB({none}), 'postgresql')"
+    name = "Word" if isinstance(item, sa.Enum) else NAMES.get(spelled(item))
+    if name is None:
+        return False
+    autogen.imports.add("from migrations import columns")
+    return f"columns.{name}"
+
+
+def take_along(_context: object, _revision: object, scripts: list[ops.MigrationScript]) -> None:
+    """A table takes its indexes along as it is dropped: MariaDB drops none before that a foreign key needs."""
+    for script in scripts:
+        for container in (script.upgrade_ops, script.downgrade_ops):
+            if container:
+                container.ops = [each for each in container.ops if not _goes_along(each, container)]
+
+
+def _goes_along(operation: ops.MigrateOperation, container: ops.OpContainer) -> bool:
+    dropped = {each.table_name for each in container.ops if isinstance(each, ops.DropTableOp)}
+    return (
+        isinstance(operation, ops.ModifyTableOps)
+        and operation.table_name in dropped
+        and all(isinstance(each, ops.DropIndexOp) for each in operation.ops)
+    )
 
 
 def run(connection: sa.Connection) -> None:
     """Migrate on this connection, alone."""
-    connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-    connection.execute(sa.text(LOCK_TIMEOUT))
+    dialect = dialects.of(connection.dialect.name)
+    dialect.begin_migration(connection)
     connection.commit()
     context.configure(
         connection=connection,
         target_metadata=metadata,
         compare_type=True,
-        compare_server_default=True,
+        compare_server_default=dialect.tells_defaults,
         render_item=render,
+        process_revision_directives=take_along,
+        transactional_ddl=dialect.transactional_ddl,
     )
     tries = int(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
     for left, pause in zip(reversed(range(tries)), pauses.growing(longest=5), strict=False):
@@ -66,28 +92,28 @@ def migrated(*, last: bool) -> bool:
         with context.begin_transaction():
             context.run_migrations()
     except sa.exc.DBAPIError as error:
-        if last or sqlstate(error) != LOCKED:
+        if last or not dialects.of(context.get_context().dialect.name).locked(error):
             raise
         log.warning("a lock is held by others, trying again: %s", describe(error))
         return False
     return True
 
 
-def url() -> sa.URL:
-    """Where the settings say that the database is."""
-    return engine_url(config.load().dsn)[0]
-
-
 async def connect() -> None:
-    engine = create_async_engine(url(), poolclass=NullPool)
+    url = sa.make_url(config.load().dsn)
+    dialect = dialects.of(url.get_backend_name())
+    made = dialect.engine(url, "migrations", patient=True)
+    engine = create_async_engine(made.url, **{"poolclass": NullPool, **made.arguments})
+    dialect.prepare(engine.sync_engine)
     async with engine.connect() as connection:
         await connection.run_sync(run)
 
 
 if context.is_offline_mode():
-    context.configure(url=url(), target_metadata=metadata, literal_binds=True)
+    url = sa.make_url(config.load().dsn)
+    context.configure(dialect_name=url.get_backend_name(), target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
-        context.execute(LOCK_TIMEOUT.replace("SET", "SET LOCAL"))
+        context.execute(dialects.of(url.get_backend_name()).offline)
         context.run_migrations()
 else:
     asyncio.run(connect())

@@ -10,14 +10,13 @@ from typing import Annotated, Any, ClassVar, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BaseModel, ConfigDict, Field
-from sqlalchemy import JSON as PlainJSON
-from sqlalchemy import Column, ColumnElement, DateTime, Enum, MetaData, Text, func, inspect
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import Column, ColumnElement, MetaData, Table, event, func, inspect
+from sqlalchemy.orm import DeclarativeBase, Mapped, TypeResolve, mapped_column
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
-from src.canonical import canonical, same
+from src.canonical import canonical
 from src.clock import now
+from src.dialects import types
 from src.errors import IllegalTransition
 
 if sys.version_info >= (3, 14):
@@ -28,6 +27,9 @@ else:
 type JSON = Annotated[dict[str, Any], AfterValidator(canonical)]
 """A JSON object in a column. Replace it, never change it in place: a change inside is not seen."""
 
+type Key = str
+"""Text in an index or a unique constraint: it has up to 255 characters, and must be this on MariaDB's account."""
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -35,13 +37,6 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-class ExactJSON(PlainJSON):
-    """A JSON column that tells ``true`` from ``1``, also when SQLAlchemy asks what has changed."""
-
-    def compare_values(self, x: object, y: object) -> bool:
-        return same(x, y)
 
 
 class Base(DeclarativeBase):
@@ -52,15 +47,20 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text(),
-        datetime: DateTime(timezone=True),
-        JSON: ExactJSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
-        PythonEnum: Enum(
-            PythonEnum, native_enum=False, length=20, values_callable=lambda kind: [m.value for m in kind]
-        ),
+        str: types.Text,
+        Key: types.Key,
+        float: types.Number,
+        datetime: types.Moment,
+        UUID: types.Identifier,
+        JSON: types.JSON,
     }
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__table__" in cls.__dict__:
+            types.check_indexes(cls.__name__, cast("Table", cls.__table__))
 
     def __init__(self, **values: Any) -> None:
         own = self.__dict__
@@ -72,6 +72,13 @@ class Base(DeclarativeBase):
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
             setattr(self, name, value)
+
+
+@event.listens_for(Base, "resolve_type_annotation")
+def _word(annotation: TypeResolve) -> types.Word | None:
+    """The type of an enum: a map of types would make it SQLAlchemy's own, whatever it says."""
+    kind = annotation.resolved_type
+    return types.word(kind) if isinstance(kind, type) and issubclass(kind, PythonEnum) else None
 
 
 @cache

@@ -102,7 +102,7 @@ def _with_descendants(model: type[Base], names: Sequence[str], doomed: Doomed) -
     """The doomed rows, and those of the same table that refer to them, and so on."""
     first, inner = aliased(model), aliased(model)
     begin = sa.select(first.id).where(first.id == ROW if doomed is None else first.id.in_(doomed))
-    tree = begin.cte(f"{model.__tablename__}_going", recursive=True)
+    tree = begin.cte(f"{model.__tablename__}_going", recursive=True, nesting=True)  # MariaDB has none before an UPDATE
     tree = tree.union(sa.select(inner.id).where(sa.or_(*(getattr(inner, name) == tree.c.id for name in names))))
     return sa.select(tree.c.id)
 

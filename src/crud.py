@@ -4,7 +4,7 @@ Nothing here commits, knows a message or an entity. What goes wrong is raised as
 changed. Within a batch every function sees what the requests before it have done.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src import keys, rows
 from src.base import Base, Record
 from src.canonical import same
+from src.dialects import Dialect
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 from src.pieces import Selection
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
     """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
-    loaded = rows.of(session)
+    loaded = rows.changing(session)
     if values.get("id") is None:
         values.pop("id", None)
     elif await loaded.exists(model, values["id"]):
@@ -55,6 +56,7 @@ async def update[M: Record](
     session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
+    rows.changing(session)
     row = await get(session, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
@@ -66,8 +68,9 @@ async def update[M: Record](
 
 async def delete[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
+    loaded = rows.changing(session)
     row = await get(session, model, row_id, version)
-    await rows.of(session).remove(row)
+    await loaded.remove(row)
     return row
 
 
@@ -85,7 +88,8 @@ async def list[M: Record](  # noqa: A001 - it is called as crud.list
     """
     values = {f"where_{name}": value for name, value in where.items()} | {"limit": limit, "offset": offset}
     named = tuple((name, value is None) for name, value in where.items())
-    return await rows.of(session).select(_listing(model, named, tuple(order)), values)
+    loaded = rows.of(session)
+    return await loaded.select(_listing(model, loaded.dialect, named, tuple(order)), values)
 
 
 async def select[M: Record](session: AsyncSession, model: type[M], statement: sa.Select[M]) -> Sequence[M]:
@@ -141,7 +145,9 @@ async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[st
 
 
 @lru_cache(1024)
-def _listing[M: Record](model: type[M], where: tuple[tuple[str, bool], ...], order: tuple[str, ...]) -> Selection[M]:
+def _listing[M: Record](
+    model: type[M], dialect: Dialect, where: tuple[tuple[str, bool], ...], order: tuple[str, ...]
+) -> Selection[M]:
     """Rows whose attributes in ``where`` equal a value, or are null; the values are parameters."""
     attributes = [(getattr(model, name), null) for name, null in where]
     equal = [
@@ -149,7 +155,7 @@ def _listing[M: Record](model: type[M], where: tuple[tuple[str, bool], ...], ord
         for attribute, null in attributes
     ]
     limit, offset = (sa.bindparam(name, type_=sa.BigInteger()) for name in ("limit", "offset"))
-    statement = sa.select(model).where(*equal).order_by(*_ordered(model, order)).limit(limit).offset(offset)
+    statement = sa.select(model).where(*equal).order_by(*_ordered(model, dialect, order)).limit(limit).offset(offset)
     return Selection.of(model, statement)
 
 
@@ -157,8 +163,16 @@ def _equal(model: type[Base], where: Mapping[str, Any]) -> Sequence[sa.ColumnEle
     return [getattr(model, name) == value for name, value in where.items()]
 
 
-def _ordered(model: type[Base], order: Sequence[str]) -> Sequence[sa.ColumnElement[Any]]:
+def _ordered(model: type[Base], dialect: Dialect, order: Sequence[str]) -> Iterator[sa.ColumnElement[Any]]:
     """By each name once, and by id where nothing else tells two rows apart."""
-    descending = {name.removeprefix("-"): name.startswith("-") for name in ("id", *reversed(order))}
-    names = dict.fromkeys(name.removeprefix("-") for name in (*order, "id"))
-    return [getattr(model, name).desc() if descending[name] else getattr(model, name) for name in names]
+    named: dict[str, tuple[bool, str]] = {}
+    for each in (*order, "id"):
+        name, _, nulls = each.removeprefix("-").partition(":")
+        named.setdefault(name, (each.startswith("-"), nulls))
+    for name, (descends, nulls) in named.items():
+        column = getattr(model, name)
+        directed = column.desc() if descends else column.asc()
+        if not column.property.columns[0].nullable:
+            yield directed
+        else:
+            yield from dialect.nulls(directed, first=nulls == "first" if nulls else descends)

@@ -1,75 +1,39 @@
-"""PostgreSQL: the engine, the transaction, and driver errors as ours, told apart by SQLSTATE, never by their text."""
+"""The engine, the session, and driver errors as ours, told apart by their codes, never by their text."""
 
+import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any, Self, cast
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pydantic_core
 import sqlalchemy as sa
-from sqlalchemy import event, exc
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.pool import NullPool, QueuePool
 
-from src import rows, telemetry
+from src import dialects, refusals, revision, rows, telemetry
 from src.clock import now
-from src.errors import Conflict, ForeignKey, Invalid, Problem, Transient, Unavailable
+from src.errors import Invalid, Problem, Transient, Unavailable, why
+from src.revision import Revision
+from src.versions import Versions
+from src.writing import WritingSession
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-TRANSIENT = ("40P01", "40001", "55P03")  # deadlock, serialization failure, lock timeout
-UNAVAILABLE = (
-    "08",  # connection
-    "25006",  # read-only of a sudden
-    "25P03",  # idle in transaction for too long: we were stopped
-    "28",  # the login is refused
-    "3D000",  # there is no such database
-    "53",  # resources
-    "57P0",  # shutdown
-    "58",  # the server's own system
-)
-DATA = "22"
-PROBLEMS: dict[str, type[Problem]] = {
-    "23001": ForeignKey,
-    "23502": Invalid,
-    "23503": ForeignKey,
-    "23505": Conflict,
-    "23514": Invalid,
-    "23P01": Conflict,
-}
+if TYPE_CHECKING:
+    import config
 
-COMMAND_TIMEOUT = 60  # seconds: a connection that says nothing for longer is dead
-SERVER_SETTINGS = {  # milliseconds; the server ends what the client has forgotten
-    "lock_timeout": "10000",
-    "statement_timeout": "30000",
-    "idle_in_transaction_session_timeout": "60000",
-}
-
-
-def engine_url(dsn: str) -> tuple[URL, str | None]:
-    """SQLAlchemy's URL for asyncpg, without what is no argument of its connect, and the application name if any."""
-    url = sa.make_url(dsn)
-    query: dict[str, Any] = dict(url.query)
-    name = query.pop("application_name", None)
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
-    if "sslrootcert" in query:  # which asyncpg takes from a URL of its own alone
-        query["dsn"] = f"postgresql://?{urlencode({'sslrootcert': query.pop('sslrootcert')})}"
-    return url.set(drivername="postgresql+asyncpg", query=query), name
-
-
-_PROBE = sa.text("SELECT current_setting('transaction_read_only'), clock_timestamp()")
+CLOSE_TIMEOUT = 3  # seconds that a goodbye may take
+CHECK_TIMEOUT = 5  # seconds
+SESSION: Any = {"expire_on_commit": False, "close_resets_only": False}  # it has one end
 
 
 def place(dsn: str) -> str:
-    """Host and port, without the password."""
+    """What is where, for people: ``PostgreSQL at 127.0.0.1:5432``, without the password."""
     url = sa.make_url(dsn)
-    return f"{url.host}:{url.port or 5432}"
+    dialect = dialects.of(url.get_backend_name())
+    return f"{dialect.name} at {dialect.place(url)}"
 
 
 type _Sessions = async_sessionmaker[AsyncSession]
@@ -84,70 +48,118 @@ class Pool:
     waiting: int
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How the database is at the moment; where something could not be asked, ``error`` says why, without a password."""
+
+    reachable: bool
+    pool: Pool
+    writable: bool = False
+    latency: float | None = None  # seconds
+    revision: str | None = None  # the migration that the schema is at
+    schema: Revision | None = None  # what that is to this code
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether this code can work with it: a schema that is ahead is one that it fits."""
+        return self.writable and self.schema in {Revision.CURRENT, Revision.AHEAD}
+
+
 class Database:
     """One engine. ``dsn`` is as libpq has it; an ``application_name`` in it is what the server's own views show.
 
-    ``options`` go to the pool.
+    ``options`` go to the pool. It connects when it is first used, and belongs to one event loop until that has ended or
+    ``dispose``.
     """
 
     def __init__(self, dsn: str, application_name: str = "db", **options: Any) -> None:
-        url, given_name = engine_url(dsn)
+        self.url = sa.make_url(dsn)
+        self.dialect = dialects.of(self.url.get_backend_name())
         self.place = place(dsn)
+        made = self.dialect.engine(self.url, application_name)
         arguments: dict[str, Any] = {
-            "connect_args": {
-                "timeout": 10,
-                "command_timeout": COMMAND_TIMEOUT,
-                "server_settings": {"application_name": given_name or application_name} | SERVER_SETTINGS,
-            },
+            **made.arguments,
             "hide_parameters": True,  # what a request said is nobody's business but its rows'
             "json_serializer": lambda value: pydantic_core.to_json(value).decode(),
             "json_deserializer": pydantic_core.from_json,
         }
-        self._engine = create_async_engine(url, **arguments, **options)
+        options |= arguments
+        self.engine = create_async_engine(made.url, **options)
         self._limit = options.get("pool_size", 5) + options.get("max_overflow", 10)  # SQLAlchemy's defaults
         self._sessions = 0
-        event.listen(self._engine.sync_engine, "handle_error", _note_refusal)
-        self._probe_engine = create_async_engine(url, **arguments, poolclass=NullPool)
-        self._writing = async_sessionmaker(self._engine, expire_on_commit=False, sync_session_class=_Session)
-        self._reading = self._reader({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
-        self._reading_once = self._reader({"isolation_level": "AUTOCOMMIT"})
+        self._loop: asyncio.AbstractEventLoop | None = None
+        unpooled = arguments | {"poolclass": NullPool}
+        self._probe_engine = self.engine if made.single else create_async_engine(made.url, **unpooled)
+        for engine in {self.engine, self._probe_engine}:
+            self.dialect.prepare(engine.sync_engine)
+        refusals.watch(self.engine.sync_engine)
+        self._writing = async_sessionmaker(self.engine, sync_session_class=WritingSession, **SESSION)
+        self._reading = self._reader(self.dialect.reading)
+        self._reading_once = self._reader(self.dialect.reading_once)
 
-    def _reader(self, options: dict[str, Any]) -> _Sessions:
+    @classmethod
+    def from_settings(cls, settings: "config.Settings | None" = None) -> Self:
+        """The database of these settings, or else of those that are set for this process. Raises WrongSettings."""
+        import config  # noqa: PLC0415 - nobody reads the settings before they are asked for
+
+        settings = settings or config.load()
+        return cls(
+            settings.dsn,
+            settings.service_name,
+            echo=settings.sql_echo,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_recycle=settings.database_pool_recycle,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.dispose()
+
+    def _reader(self, options: Mapping[str, Any]) -> _Sessions:
         """Sessions without a price for what they might have to write, over connections of the same pool."""
-        return async_sessionmaker(self._engine.execution_options(**options), expire_on_commit=False, autoflush=False)
+        return async_sessionmaker(self.engine.execution_options(**options), autoflush=False, **SESSION)
 
     @property
     def pool(self) -> Pool:
-        """How the connections of transactions and readings are used at the moment."""
-        in_use = cast("QueuePool", self._engine.pool).checkedout()
+        """How the connections of sessions are used at the moment."""
+        in_use = cast("QueuePool", self.engine.pool).checkedout()
         return Pool(in_use, self._limit, max(0, self._sessions - in_use))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def session(self, *, by_request: bool = False) -> AsyncIterator[AsyncSession]:
         """A session in a transaction: committed at the end, rolled back where anything is raised.
 
+        Nothing is committed either where a statement was refused outside a savepoint, whoever has caught that.
+
+        What it changes has its version counted, once a transaction; ``by_request`` the caller does, by ``rows``.
         Raises Transient, Unavailable, or the Problem that a constraint's or a value's refusal means.
         """
-        async with self._session(self._writing, lock=True) as session:
+        versions = None if by_request else Versions(self.dialect)
+        async with self._open(self._writing, lock=True, versions=versions) as session:
             yield session
-            await session.flush()  # commit() does not know what ``rows`` has held back
             await session.commit()
 
     @asynccontextmanager
     async def reading(self, *, once: bool = False, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
-        """A session that sees one state of the database, and changes nothing. Raises as ``transaction`` does.
+        """A session that sees one state of the database, and changes nothing. Raises as ``session`` does.
 
         A request selects rows of ``limit`` bytes at the most.
         What is read ``once``, by a single statement, needs no BEGIN and no COMMIT for that.
         """
-        async with self._session(self._reading_once if once else self._reading, lock=False, limit=limit) as session:
+        async with self._open(self._reading_once if once else self._reading, lock=False, limit=limit) as session:
             yield session
 
     @asynccontextmanager
-    async def _session(self, make: _Sessions, *, lock: bool, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
+    async def _open(self, make: _Sessions, **options: Any) -> AsyncIterator[AsyncSession]:
+        await self._enter_loop()
         self._sessions += 1
         session = make()
-        session.info["rows"] = rows.Rows(session, lock=lock, limit=limit)
+        session.info["rows"] = rows.Rows(session, self.dialect, **options)
         try:
             yield session
             telemetry.DATABASE.end(self)
@@ -157,7 +169,7 @@ class Database:
                 telemetry.DATABASE.begin(self)
                 await session.invalidate()  # a rollback would wait for a connection that may be dead
             if isinstance(error, TimeoutError):  # so may be every other one
-                await self._engine.dispose(close=False)
+                await self.engine.dispose(close=False)
             if ours is error:
                 raise
             raise ours from error
@@ -166,85 +178,83 @@ class Database:
             await session.close()
             session.info.clear()  # or the rows, which know their session, would wait for the garbage collector
 
+    async def _enter_loop(self) -> None:
+        """Leave the connections of a loop that has ended: nobody can speak on them, nor say goodbye."""
+        before, self._loop = self._loop, asyncio.get_running_loop()
+        if before and before is not self._loop and before.is_closed() and self.dialect.port:
+            await self.engine.dispose(close=False)
+
     async def probe(self) -> None:
         """Ask over a connection of its own whether the database serves, and what time it is. Raises Unavailable."""
         try:
-            async with self._probe_engine.connect() as connection:
-                asked = monotonic_ns()
-                read_only, time = (await connection.execute(_PROBE)).one()
+            async with self.connect() as connection:
+                writable = await self._ask(connection)
         except Exception as error:
             telemetry.DATABASE.begin(self)
             raise Unavailable(describe(error)) from error
-        now.correct(time, asked)
-        if read_only == "on":
+        if not writable:
             telemetry.DATABASE.begin(self)
             raise Unavailable("the database is read-only")
         telemetry.DATABASE.end(self)
 
+    async def _ask(self, connection: AsyncConnection) -> bool:
+        """Whether the database takes writes; from now on its time is ours."""
+        asked = monotonic_ns()
+        writable, time = (await connection.execute(self.dialect.probe)).one()
+        now.correct(time, asked)
+        return bool(writable)
+
+    async def check(self) -> Check:
+        """Look at the database over a connection of its own, as ``probe`` does. What it finds wrong it says."""
+        found: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT), self.connect() as connection:
+                begun = monotonic_ns()
+                found["writable"] = await self._ask(connection)
+                found["latency"] = (monotonic_ns() - begun) / 1e9
+                current = await connection.run_sync(revision.of)
+                found |= {"revision": ", ".join(sorted(current)) or None, "schema": revision.compare(current)}
+        except Exception as error:  # whatever it is, it is what there is to say
+            found["error"] = describe(error)
+        return Check(reachable="latency" in found, pool=self.pool, **found)
+
+    async def revision(self) -> Revision:
+        """What the schema is to this code. Raises what the driver raises."""
+        async with self.connect() as connection:
+            return revision.compare(await connection.run_sync(revision.of))
+
+    async def create_tables(self) -> None:
+        """Make every table that is missing, for tests and prototypes: data that is to stay needs the migrations."""
+        from src import tables  # noqa: PLC0415 - they stand above this, as every model does
+
+        async with self.connect() as connection:
+            await connection.run_sync(tables.create)
+
+    async def drop_tables(self) -> None:
+        """Drop every table, with all that is in them."""
+        from src import tables  # noqa: PLC0415 - as above
+
+        async with self.connect() as connection:
+            await connection.run_sync(tables.drop)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Serve a database that only one process may serve. Raises Unservable."""
+        return self.dialect.alone(self.url)
+
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A connection outside the pool, for what is no transaction of ours. Raises what the driver raises."""
+        """A connection outside the pool, for what is no session of ours. Raises what the driver raises."""
         async with self._probe_engine.connect() as connection:
-            yield connection
+            yield await connection.execution_options(**self.dialect.reading_once)
 
-    async def close(self) -> None:
-        await self._engine.dispose()
+    async def dispose(self) -> None:
+        """Close the connections; a server that says nothing holds up no end. What is used again connects again."""
+        await self._enter_loop()
+        closing = asyncio.ensure_future(self.engine.dispose())
+        _, waiting = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
+        for each in waiting:
+            each.cancel()
         telemetry.DATABASE.end(self)
-
-
-class _Session(Session):
-    """Writes what ``rows`` has held back with its own, and tells it of statements that may change any row."""
-
-    def flush(self, objects: Any = None) -> None:
-        """Whatever is asked of the session finds all that was changed before written."""
-        loaded: rows.Rows | None = self.info.get("rows")
-        if loaded is None:
-            super().flush(objects)
-            return
-        loaded.writes.insert(self)
-        super().flush(objects)
-        loaded.writes.delete(self)
-
-
-@event.listens_for(_Session, "do_orm_execute")
-def _doubt(state: ORMExecuteState) -> None:
-    if not isinstance(state.statement, sa.Select) and (loaded := state.session.info.get("rows")):
-        loaded.doubt()
-
-
-@event.listens_for(_Session, "after_soft_rollback")
-def _forget_held_back(session: Session, transaction: SessionTransaction) -> None:
-    """What was held back since a savepoint goes with it: to begin one writes all that there was before."""
-    if transaction.nested and (loaded := session.info.get("rows")):
-        loaded.writes.forget()
-        loaded.doubt()
-
-
-@dataclass(frozen=True, slots=True)
-class Refusals:
-    """Whether the database has refused a statement of this connection, even if nobody was told."""
-
-    _info: dict[str, Any]
-
-    @classmethod
-    async def of(cls, session: AsyncSession) -> Self:
-        """Those from now on."""
-        refusals = cls((await session.connection()).info)
-        refusals.take()
-        return refusals
-
-    def take(self) -> BaseException | None:
-        """The first one since the last call."""
-        error: BaseException | None = self._info.pop(_REFUSED, None)
-        return error
-
-
-_REFUSED = "refused"
-
-
-def _note_refusal(context: ExceptionContext) -> None:
-    if context.connection is not None:
-        context.connection.info.setdefault(_REFUSED, context.sqlalchemy_exception or context.original_exception)
 
 
 @contextmanager
@@ -264,29 +274,24 @@ def translate(error: BaseException) -> BaseException:
             return Unavailable(describe(error))
         case exc.DBAPIError():
             return _translate_driver(error)
+        case exc.StatementError(orig=Problem() as problem):  # a column's type refuses a value
+            return problem
         case _:
             return error
 
 
 def _translate_driver(error: exc.DBAPIError) -> BaseException:
-    code = sqlstate(error)
-    if code in TRANSIENT or isinstance(error.orig, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
+    meaning = dialects.meaning(error)
+    if meaning is Transient:
         return Transient(describe(error))
-    if error.connection_invalidated or code.startswith(UNAVAILABLE):
+    if error.connection_invalidated or meaning is Unavailable:
         return Unavailable(describe(error))
-    if code in PROBLEMS:
-        return PROBLEMS[code]()
-    if code.startswith(DATA):
+    if meaning is Invalid:
         return Invalid("The database refuses a value.")
-    return error
-
-
-def sqlstate(error: exc.DBAPIError) -> str:
-    """The five characters, empty where the driver itself failed."""
-    return getattr(error.orig, "sqlstate", None) or ""
+    return meaning() if meaning else error
 
 
 def describe(error: BaseException) -> str:
     """What happened, on one line, without the statement, its parameters and the server's DETAIL (it holds values)."""
-    cause = error.orig if isinstance(error, exc.DBAPIError) else error
-    return (str(cause).partition("\n")[0] or type(cause).__name__)[:500]
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    return why(cause)[:500]

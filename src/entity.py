@@ -18,7 +18,7 @@ import pydantic_core
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import keys, operations, rows
+from src import bounds, keys, operations, rows
 from src.base import Base, Change, Id, Record, Row, Schema, columns
 from src.errors import ResultTooLarge
 
@@ -150,7 +150,7 @@ class Entity:
 
     def _register(self, name: str, *, writes: bool, emits: str | None = None) -> Decorator:
         def register(handler: Handler) -> Handler:
-            request = get_type_hints(handler)["request"]
+            request = bounds.bounded(self.model, get_type_hints(handler)["request"])
             self.own.append(Operation(self, name, handler, request, writes=writes, emits=emits))
             return handler
 
@@ -158,9 +158,13 @@ class Entity:
 
     def _writes(self) -> Iterator[Operation]:
         if self.create:
-            yield self._common("create", operations.create, operations.creating(self.create), emits="created")
+            yield self._common(
+                "create", operations.create, operations.creating(self.model, self.create), emits="created"
+            )
         if self.update:
-            yield self._common("update", operations.update, operations.updating(self.update), emits="updated")
+            yield self._common(
+                "update", operations.update, operations.updating(self.model, self.update), emits="updated"
+            )
         if self.delete:
             yield self._common("delete", operations.delete, Change, emits="deleted")
 

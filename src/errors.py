@@ -19,6 +19,7 @@
     │   ├── IdempotencyKeyRequired   422
     │   ├── Forbidden                403
     │   ├── DeadlineExceeded         504  retryable
+    │   ├── RateLimited              429  retryable, with when to come back
     │   └── Internal                 500  retryable
     │       └── DeliveryLimit        500  retryable
     ├── Transient                    the moment's fault: run the batch again at once
@@ -44,12 +45,19 @@ def place(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
+def why(error: BaseException) -> str:
+    """What an error of a library says, its first line; a time-out says nothing by itself."""
+    otherwise = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return str(error).partition("\n")[0] or otherwise
+
+
 class Problem(Exception):
     """The request could not be served."""
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     version: str | None = None  # of the service that answered, where another one may answer otherwise
+    retry_after: float | None = None  # seconds, before which it is answered the same
 
     def __init__(self, detail: str | None = None, errors: Sequence[dict[str, str]] = ()) -> None:
         self.detail = detail or inspect.cleandoc(self.__doc__ or "")
@@ -71,7 +79,8 @@ class Problem(Exception):
             "errors": list(self.errors),
             "retryable": self.retryable,
         }
-        return document | ({"version": self.version} if self.version else {})
+        own = {"version": self.version, "retry_after": self.retry_after}
+        return document | {name: value for name, value in own.items() if value is not None}
 
 
 class Malformed(Problem):
@@ -173,6 +182,20 @@ class DeadlineExceeded(Problem):
 
     status = 504
     retryable = True
+
+
+class RateLimited(Problem):
+    """The sender has made more requests than it may."""
+
+    status = 429
+    retryable = True
+
+    @classmethod
+    def until(cls, seconds: float) -> "RateLimited":
+        """This problem, with the seconds after which to come back."""
+        problem = cls()
+        problem.retry_after = seconds
+        return problem
 
 
 class Internal(Problem):

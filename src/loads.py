@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, any_, bindparam, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base, Record
+from src.dialects import Dialect
 
 FRESH = {"populate_existing": True}  # what the session has of a row gives way to what the database has
 
@@ -22,13 +22,14 @@ FRESH = {"populate_existing": True}  # what the session has of a row gives way t
 class Loads:
     """The loads of one session; with ``lock`` they lock."""
 
-    def __init__(self, session: AsyncSession, *, lock: bool) -> None:
+    def __init__(self, session: AsyncSession, dialect: Dialect, *, lock: bool) -> None:
         self._session = session
+        self.dialect = dialect
         self._lock = lock
 
     async def rows[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
         """Those of the rows that are there, in the order of their ids."""
-        statement = of_ids(model, lock=self._lock)
+        statement = of_ids(model, self.dialect, lock=self._lock)
         with self._session.no_autoflush:
             found = await self._session.scalars(statement, {"ids": sorted(ids)}, execution_options=FRESH)
         return found.all()
@@ -41,7 +42,7 @@ class Loads:
     async def ids(self, model: type[Base], ids: Collection[UUID]) -> set[UUID]:
         """Those of the ids that a row has, which nobody deletes before the transaction ends."""
         connection = await self._session.connection()
-        return set(await connection.scalars(_ids(model, lock=self._lock), {"ids": sorted(ids)}))
+        return set(await connection.scalars(_ids(model, self.dialect, lock=self._lock), {"ids": sorted(ids)}))
 
     async def owners(
         self, model: type[Base], names: Sequence[str], values: Collection[tuple[Any, ...]]
@@ -53,20 +54,26 @@ class Loads:
             return {tuple(value): row_id for row_id, *value in await self._session.execute(statement)}
 
 
-_IDS = any_(bindparam("ids", type_=ARRAY(Uuid(), dimensions=1)))
-
-
 @cache
-def of_ids[M: Record](model: type[M], *, lock: bool) -> Select[M]:
+def of_ids[M: Record](model: type[M], dialect: Dialect, *, lock: bool) -> Select[M]:
     """The rows of the model whose ids are in the parameter ``ids``."""
-    statement = select(model).where(model.id == _IDS).order_by(model.id)
+    statement = select(model).where(dialect.among(model.id, "ids")).order_by(model.id)
     return statement.with_for_update(key_share=True) if lock else statement
 
 
+def versions(
+    connection: Connection, model: type[Record], dialect: Dialect, ids: Collection[UUID]
+) -> Mapping[UUID, int]:
+    """Those that the rows of the model have, which nobody changes before the transaction ends."""
+    statement = select(model.id, model.version).where(dialect.among(model.id, "ids")).order_by(model.id)
+    found = connection.execute(statement.with_for_update(key_share=True), {"ids": sorted(ids)})
+    return {row_id: version for row_id, version in found}  # noqa: C416 - a row is no pair
+
+
 @cache
-def _ids(model: type[Base], *, lock: bool) -> Select[UUID]:
+def _ids(model: type[Base], dialect: Dialect, *, lock: bool) -> Select[UUID]:
     column = model.__table__.c.id
-    statement = select(column).where(column == _IDS).order_by(column)
+    statement = select(column).where(dialect.among(column, "ids")).order_by(column)
     return statement.with_for_update(key_share=True, read=True) if lock else statement
 
 

@@ -1,37 +1,42 @@
 """The operations that every entity has: what they ask for, and what they do, over (session, model, …)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 from pydantic import Field, create_model
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import crud
+from src import bounds, crud
 from src.base import Change, Record, Schema, columns
 
 
-def creating(schema: type[Schema]) -> type[Schema]:
+def creating(model: type[Record], schema: type[Schema]) -> type[Schema]:
     """The Create schema, with an id that the client may choose."""
-    return _schema(schema.__name__, schema, id=(UUID | None, None))
+    return bounds.bounded(model, _schema(schema.__name__, schema, id=(UUID | None, None)))
 
 
-def updating(schema: type[Schema]) -> type[Schema]:
+def updating(model: type[Record], schema: type[Schema]) -> type[Schema]:
     """The Update schema, flat with the row that it names."""
-    return _schema(schema.__name__, schema, Change)
+    return bounds.bounded(model, _schema(schema.__name__, schema, Change))
 
 
 def counting(model: type[Record], read: type[Schema]) -> type[Schema]:
     """``where``: equality with any column but JSON; null is a value to be equal to."""
     fields = {name: (kind | None, None) for name, kind in _comparable(model, read).items()}
-    where = _schema(f"Where{model.__name__}", Schema, **fields)
+    where = bounds.bounded(model, _schema(f"Where{model.__name__}", Schema, **fields))
     return _schema(f"Count{model.__name__}", Schema, where=(where, where()))
 
 
 def listing(model: type[Record], read: type[Schema]) -> type[Schema]:
-    """``where``, ``order`` (up to eight of the comparable columns, ``-`` before one that descends) and a page."""
-    names: Any = Literal[tuple(sign + name for name in _comparable(model, read) for sign in ("", "-"))]
+    """``where``, ``order`` and a page.
+
+    ``order`` has up to eight of the comparable columns, ``-`` before one that descends; behind one that may be null
+    ``:first`` or ``:last`` says where nulls come: else last, and first where it descends.
+    """
+    names: Any = Literal[tuple(_orders(model, read))]
     return _schema(
         f"List{model.__name__}",
         counting(model, read),
@@ -86,6 +91,12 @@ def _comparable(model: type[Record], read: type[Schema]) -> dict[str, Any]:
     fields = {name: field.annotation for name, field in read.model_fields.items()}
     kinds = {name: getattr(model, name).type for name in columns(model) if name in fields}
     return {name: fields[name] for name, kind in kinds.items() if not isinstance(kind, sa.JSON)}
+
+
+def _orders(model: type[Record], read: type[Schema]) -> Iterator[str]:
+    for name in _comparable(model, read):
+        nulls = ("", ":first", ":last") if inspect(model).columns[name].nullable else ("",)
+        yield from (f"{sign}{name}{where}" for sign in ("", "-") for where in nulls)
 
 
 def _schema(name: str, /, *bases: type[Schema], **fields: Any) -> type[Schema]:

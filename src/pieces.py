@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base, Record, columns
+from src.dialects import Dialect
 from src.errors import ResultTooLarge
 from src.loads import FRESH, Loads, of_ids
 
@@ -64,7 +65,7 @@ class Pieces:
         """Those of the rows that are there. Raises ResultTooLarge where several are not small together."""
         if len(ids) == 1:
             return await self._loads.rows(model, ids)
-        selection, values = _named(model), {"ids": sorted(ids)}
+        selection, values = _named(model, self._loads.dialect), {"ids": sorted(ids)}
         found = (await self._session.scalars(selection.small, values, execution_options=FRESH)).all()
         if not found and (await self._session.execute(selection.sized, values)).first():
             raise ResultTooLarge
@@ -102,8 +103,8 @@ def _cut(sized: Sequence[tuple[UUID, int]]) -> Iterator[list[UUID]]:
 
 
 @cache
-def _named[M: Record](model: type[M]) -> Selection[M]:
-    return Selection.of(model, of_ids(model, lock=False))
+def _named[M: Record](model: type[M], dialect: Dialect) -> Selection[M]:
+    return Selection.of(model, of_ids(model, dialect, lock=False))
 
 
 @cache

@@ -20,8 +20,10 @@ from src import cascades, keys
 from src.base import Base, Record
 from src.changes import Changes
 from src.clock import now
+from src.dialects import Dialect
 from src.loads import Loads
 from src.pieces import Pieces, Selection
+from src.versions import Versions
 from src.writes import Writes
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
@@ -53,14 +55,25 @@ class Rows:
     """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
 
     What one reads who does not ``lock`` has so many bytes together at the most as an answer may have: its ``limit``.
+    ``versions`` count what the session writes, unless requests are served in it: then ``count`` does.
     """
 
-    def __init__(self, session: AsyncSession, *, lock: bool = True, limit: float = math.inf) -> None:
+    def __init__(
+        self,
+        session: AsyncSession,
+        dialect: Dialect,
+        *,
+        lock: bool = True,
+        limit: float = math.inf,
+        versions: Versions | None = None,
+    ) -> None:
         self._session = session
-        self._lock = lock
-        self._loads = Loads(session, lock=lock)
+        self.versions = versions
+        self.dialect = dialect
+        self.lock = lock
+        self._loads = Loads(session, dialect, lock=lock)
         self._pieces = Pieces(session, self._loads, limit)
-        self.writes = Writes()
+        self.writes = Writes(dialect, tracked=versions is not None)
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
@@ -84,7 +97,7 @@ class Rows:
         if (model, row_id) not in self._by_id:
             await self._load(model, {row_id})
         row = self._by_id[model, row_id]
-        if row is not None and self._lock:
+        if row is not None and self.lock:
             await self._refresh(row)
             self.changes.get(row)
         return row
@@ -94,7 +107,7 @@ class Rows:
 
         Raises ResultTooLarge in a read.
         """
-        if not self._lock:
+        if not self.lock:
             return await self._pieces.selected(selection, values)
         await self._write_renamed()
         await self._session.flush()
@@ -116,6 +129,7 @@ class Rows:
         """Ask for rows to refer to, in one statement."""
         unknown = {each for each in ids if (model, each) not in self._by_id and (model, each) not in self._parents}
         if unknown:
+            await self._write_given(model, unknown)
             there = await self._loads.ids(model, unknown)
             self._parents |= {(model, each): each in there for each in unknown}
 
@@ -157,9 +171,13 @@ class Rows:
         self._session.expunge(row)
         self.writes.remove(row)
         await self._session.flush()
-        del self._by_id[type(row), row.id]
+        self._by_id.pop((type(row), row.id), None)
         for model in consequences.models:
             await self._reread(model)
+
+    def locked(self, row: Record) -> bool:
+        """Whether the row is locked for sure, and read since it was."""
+        return self._by_id.get((type(row), row.id)) is row
 
     async def write_last(self) -> None:
         """Write what is still to be written; nothing is asked of these rows any more."""
@@ -223,6 +241,10 @@ class Rows:
     def forget(self) -> None:
         """Know nothing any more: after a rollback, or where a handler's own statement may have changed any row."""
         self._session.expunge_all()
+        self.lapse()
+
+    def lapse(self) -> None:
+        """What is loaded may be otherwise, or is no longer locked; nothing is left to write: ask for all of it anew."""
         self.writes.forget()
         self._by_id, self._parents, self._by_unique = {}, {}, {}
         self._owned.clear()
@@ -281,6 +303,14 @@ class Rows:
                 self._session.expunge(row)
                 self.changes.lose(row)
 
+    async def _write_given(self, model: type[Base], ids: Collection[UUID] | None = None) -> None:
+        """Write such rows, of these ids, as the session was given past ``crud``: a look at the database misses them."""
+        if not self.versions:
+            return
+        given = (*self._session.new, *self._session.dirty, *self._session.deleted)
+        if any(isinstance(row, model) and (ids is None or row.id in ids) for row in given):
+            await self._session.flush()
+
     def _forget(self, model: type[Base], row_id: UUID) -> None:
         row = self._by_id.pop((model, row_id))
         if row is None:
@@ -306,7 +336,8 @@ class Rows:
         ids = ids | {each for each in self._stale.pop(model, set()) if (model, each) not in self._by_id}
         if any(isinstance(row, model) and row.id in ids for row in self._session.dirty):
             await self._session.flush()
-        found = await (self._loads.rows if self._lock else self._pieces.named)(model, ids)
+        await self._write_given(model, ids)
+        found = await (self._loads.rows if self.lock else self._pieces.named)(model, ids)
         self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
         for row in found:
             self._note(row)
@@ -314,6 +345,7 @@ class Rows:
     async def _load_unique(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
         unknown = {value for value in values if (model, names, value) not in self._by_unique}
         if unknown:
+            await self._write_given(model)
             found = await self._loads.owners(model, names, unknown)
             self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
@@ -332,5 +364,13 @@ def of(session: AsyncSession) -> Rows:
     """The session's rows. Raises TypeError for a session that is none of a ``Database``."""
     rows: Rows | None = session.info.get("rows")
     if rows is None:
-        raise TypeError("crud works on the sessions of a Database: `async with database.transaction() as session`")
+        raise TypeError("crud works on the sessions of a Database: `async with database.session() as session`")
+    return rows
+
+
+def changing(session: AsyncSession) -> Rows:
+    """The session's rows, to be changed. Raises TypeError as ``of`` does, and for a session that only reads."""
+    rows = of(session)
+    if not rows.lock:
+        raise TypeError("this session only reads: `async with database.session() as session` is one that writes")
     return rows

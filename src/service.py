@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ssl import SSLCertVerificationError
+from typing import TYPE_CHECKING
 
 from faststream import FastStream
 from sqlalchemy.exc import DBAPIError
@@ -22,21 +23,27 @@ from src.amqp.decoder import Decoder
 from src.amqp.publisher import Publisher
 from src.amqp.topology import Topology
 from src.amqp.upkeep import Upkeep
-from src.database import Database, describe, sqlstate
+from src.database import Database, describe
 from src.entity import Entity, Operation
 from src.errors import Unavailable
-from src.operate import doctor, revision
+from src.operate import doctor
 from src.operate.findings import Finding
+from src.revision import Revision
 from src.subscribers import Subscribers
 from src.work import retention
 from src.work.reader import Reader
 from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from src.cache import Cache
+    from src.work.limit import Limit
+
 log = logging.getLogger("db")
 
 LOOK = 60  # seconds between two looks at the database's clock
-NO_LOGIN = ("28", "3D000")  # SQLSTATE: the login is refused, there is no such database
 
 
 class Service:
@@ -47,28 +54,18 @@ class Service:
         self.failure: BaseException | None = None
         names, url = wire.Names(settings.service_name), settings.rabbitmq_url.get_secret_value()
         entities = tuple(entities or models.entities())
-        self.operations = operations = {
-            operation.key: operation for entity in entities for operation in entity.operations()
-        }
-        self.database = _database(settings)
+        self.operations = {operation.key: operation for entity in entities for operation in entity.operations()}
+        self.database = Database.from_settings(settings)
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self.fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
         self.replying = connections.Outbound(  # a forged address may end it
             url, f"{settings.service_name} replies", connections.AT_ONCE
         )
-        self._upkeep = Upkeep(_topology(settings, names, operations.values()).declare, self.broker.open_channel)
+        self._upkeep = Upkeep(_topology(settings, names, self.operations.values()).declare, self.broker.open_channel)
         self.publisher = Publisher(self.outbound, self._upkeep.restore)
         self.replier = Publisher(self.replying, self._upkeep.restore)
-        self._subscribers = Subscribers(
-            Decoder(operations, settings.max_body, require_message_id=settings.require_message_id),
-            UnitOfWork(self.database, Sizes(entities, settings.max_answer)),
-            Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
-            self.publisher,
-            self.replier,
-            self.database,
-            names,
-            read_ttl=settings.read_ttl,
-        )
+        self._limit = _limit(settings)
+        self.subscribers = self._join(names, Sizes(entities, settings.max_answer))
         self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
         self.app = FastStream(
@@ -80,24 +77,38 @@ class Service:
             after_shutdown=[self._close],
         )
 
+    def _join(self, names: wire.Names, sizes: Sizes) -> Subscribers:
+        settings = self.settings
+        return Subscribers(
+            Decoder(self.operations, settings.max_body, require_message_id=settings.require_message_id),
+            UnitOfWork(self.database, sizes),
+            Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
+            self.publisher,
+            self.replier,
+            self.database,
+            names,
+            read_ttl=settings.read_ttl,
+            admit=self._limit.admit if self._limit else None,
+        )
+
     def _subscribe(self, names: wire.Names) -> None:
-        settings, subscribers = self.settings, self._subscribers
+        subscribers = self.subscribers
         reads = Limits(  # what waits here cannot expire
-            prefetch=settings.batch_size,
-            requests=settings.batch_size,
-            body=settings.max_body,
-            window=settings.prefetch_size,
+            prefetch=self.settings.batch_size,
+            requests=self.settings.batch_size,
+            body_bytes=self.settings.max_body,
+            window_bytes=self.settings.prefetch_size,
         )
         given_up = replace(reads, counts=True)  # by a quorum queue
-        writes = replace(given_up, prefetch=settings.prefetch)
+        writes = replace(given_up, prefetch=self.settings.prefetch)
+        partitions = names.partitions(self.settings.write_partitions)
 
-        @self.broker.batches(*names.partitions(settings.write_partitions), limits=writes, prepare=self._prepare)
+        @self.broker.batches(*partitions, limits=writes, prepare=self._prepare)
         async def write(batch: Batch) -> None:
             await subscribers.carefully(batch, subscribers.write)
 
-        @self.broker.batches(
-            names.reads, limits=reads, prepare=self._upkeep.declare
-        )  # in an outage they are answered too
+        # In an outage reads are answered too: they need no database to begin.
+        @self.broker.batches(names.reads, limits=reads, prepare=self._upkeep.declare)
         async def read(batch: Batch) -> None:
             await subscribers.carefully(batch, subscribers.read, subscribers.late)
 
@@ -105,7 +116,8 @@ class Service:
         async def expired(batch: Batch) -> None:
             await subscribers.carefully(batch, subscribers.expired)
 
-        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)  # needs none but for suspects
+        # Nor does what is unrouted, but for suspects.
+        @self.broker.batches(names.unrouted, limits=reads, prepare=self._upkeep.declare)
         async def unrouted(batch: Batch) -> None:
             await subscribers.carefully(batch, subscribers.unrouted)
 
@@ -113,13 +125,16 @@ class Service:
         _count_outages(await self.broker.connect())
         _count_outages(await self.outbound.connect())
         await self.replying.connect()  # which a requester may end: that is no outage
+        if self._limit:
+            await self._limit.open()
 
     async def _start(self) -> None:
         purging = retention.purge(self.database, self.settings.inbox_retention)
         chores = (purging, self._keep_time(), self._upkeep.watch())
         self._chores = [asyncio.create_task(chore) for chore in chores]
         broker = connections.place(self.settings.rabbitmq_url.get_secret_value())
-        log.info("serving %s from RabbitMQ at %s and %s", self.settings.service_name, broker, self.database.place)
+        name, database = self.settings.service_name, self.database.place
+        log.info("serving %s from RabbitMQ at %s and %s", name, broker, database)
 
     async def _keep_time(self) -> None:
         """Look at the database's clock, as each probe does, again and again."""
@@ -136,11 +151,13 @@ class Service:
     async def _close(self) -> None:
         await self.outbound.close()
         await self.replying.close()
-        await self.database.close()
+        await self.database.dispose()
+        if self._limit:
+            await self._limit.close()
         telemetry.BROKER.over()
         log.info("stopped")
-        if self._subscribers.unkeyed:
-            log.info("%d writes had no message_id and were served at least once", self._subscribers.unkeyed)
+        if self.subscribers.unkeyed:
+            log.info("%d writes had no message_id and were served at least once", self.subscribers.unkeyed)
 
     async def _prepare(self) -> None:
         """Nothing is taken before the database answers and everything is declared."""
@@ -168,16 +185,18 @@ def _count_outages(connection: TolerantConnection) -> None:
     connection.reconnect_callbacks.add(lambda *_: telemetry.BROKER.end(connection))
 
 
-def _database(settings: config.Settings) -> Database:
-    return Database(
-        settings.dsn,
-        settings.service_name,
-        echo=settings.sql_echo,
-        pool_size=settings.database_pool_size,
-        max_overflow=settings.database_max_overflow,
-        pool_timeout=settings.database_pool_timeout,
-        pool_recycle=settings.database_pool_recycle,
-    )
+def _limit(settings: config.Settings) -> "Limit | None":
+    if settings.rate is None or settings.redis_url is None:
+        return None
+    from src.work.limit import Limit  # noqa: PLC0415 - what nobody asks for is not imported
+
+    return Limit(_cache(settings, settings.redis_url), *settings.rate)
+
+
+def _cache(settings: config.Settings, url: "SecretStr") -> "Cache":
+    from src.cache import Cache  # noqa: PLC0415 - as above
+
+    return Cache(url.get_secret_value(), settings.service_name, settings.redis_timeout)
 
 
 def _topology(settings: config.Settings, names: wire.Names, operations: Collection[Operation]) -> Topology:
@@ -194,17 +213,20 @@ async def serve(settings: config.Settings) -> bool:
     """Serve until told to end; whether that was why. Raises Refused where it cannot begin."""
     service = Service(settings)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
-    async with answering_http(service):
-        await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
-        await _check_schema(service.database)
-        _tame_collector()
-        await service.app.run()
+    with service.database.alone():
+        async with answering_http(service):
+            with telemetry.BROKER.waiting(service):
+                await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
+            with telemetry.DATABASE.waiting(service.database):
+                await _check_schema(service.database)
+            _tame_collector()
+            await service.app.run()
     return service.failure is None
 
 
 async def examine(settings: config.Settings) -> list[Finding]:
     """What is to be said of everything that a service with these settings stands on."""
-    names, database = wire.Names(settings.service_name), _database(settings)
+    names, database = wire.Names(settings.service_name), Database.from_settings(settings)
     operations = [operation for entity in models.entities() for operation in entity.operations()]
     subject = doctor.Subject(
         rabbitmq_url=settings.rabbitmq_url.get_secret_value(),
@@ -213,11 +235,21 @@ async def examine(settings: config.Settings) -> list[Finding]:
         topology=_topology(settings, names, operations),
         names=names,
         partitions=settings.write_partitions,
+        largest=settings.max_answer,
     )
     try:
-        return await doctor.examine(subject)
+        return [*await doctor.examine(subject), *await _examine_redis(settings)]
     finally:
-        await database.close()
+        await database.dispose()
+
+
+async def _examine_redis(settings: config.Settings) -> list[Finding]:
+    if settings.redis_url is None:
+        return []
+    from src.operate import redis_checks  # noqa: PLC0415 - what nobody asks for is not imported
+
+    cache = _cache(settings, settings.redis_url)
+    return [await redis_checks.look(cache, limits=settings.rate is not None)]
 
 
 @asynccontextmanager
@@ -245,23 +277,23 @@ def _tame_collector() -> None:
 async def _check_schema(database: Database) -> None:
     """Wait for the database; refuse a schema that this code does not fit."""
     match await _revision(database):
-        case revision.Revision.BEHIND:
-            raise Refused("The database's schema is behind this version; migrate it: main.py migrate")
-        case revision.Revision.AHEAD:
+        case Revision.BEHIND:
+            raise Refused("The database's schema is behind this version; migrate it: ./db migrate")
+        case Revision.AHEAD:
             log.warning("the database's schema is ahead of this version")
-        case revision.Revision.CURRENT:
+        case Revision.CURRENT:
             pass
 
 
-async def _revision(database: Database) -> revision.Revision:
+async def _revision(database: Database) -> Revision:
     pausing = pauses.growing(first=0.5)
     while True:
         try:
-            return await revision.compare(database)
+            return await database.revision()
         except (DBAPIError, OSError) as error:
-            if isinstance(error, DBAPIError) and sqlstate(error).startswith(NO_LOGIN):
-                raise Refused(f"PostgreSQL at {database.place} refuses us: {describe(error)}") from error
+            if isinstance(error, DBAPIError) and database.dialect.refuses_login(error):
+                raise Refused(f"{database.place} refuses us: {describe(error)}") from error
             if isinstance(error, SSLCertVerificationError):
-                raise Refused(f"PostgreSQL at {database.place} is not trusted: {describe(error)}") from error
-            log.warning("waiting for PostgreSQL at %s: %s", database.place, describe(error))
+                raise Refused(f"{database.place} is not trusted: {describe(error)}") from error
+            log.warning("waiting for %s: %s", database.place, describe(error))
             await asyncio.sleep(next(pausing))

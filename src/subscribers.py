@@ -6,10 +6,9 @@ again. There is no relay, no poll and no outbox table.
 """
 
 import asyncio
-import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from src import database, errors, pauses, telemetry, wire
@@ -19,18 +18,32 @@ from src.amqp.frames import Delivery
 from src.amqp.outgoing import Message, Settled, failure, parked
 from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
 from src.entity import Operation
-from src.errors import DeadlineExceeded, DeliveryLimit, Internal, Transient, Unavailable, UnknownOperation
+from src.errors import (
+    DeadlineExceeded,
+    DeliveryLimit,
+    Internal,
+    RateLimited,
+    Transient,
+    Unavailable,
+    UnknownOperation,
+)
 from src.telemetry import Laps
-from src.work.careful import Attempt, Suspects, digest
-from src.work.reader import Answered, Reader
-from src.work.requests import Outcome, Refused, Request, State
-from src.work.unit_of_work import Asked, UnitOfWork
+from src.work.careful import Begin, Suspects, digest
+from src.work.reader import Reader
+from src.work.requests import Outcome, Refusal, Request, State
+from src.work.unit_of_work import UnitOfWork
 
 log = logging.getLogger(__name__)
 
 OVER_LIMIT = "delivery_limit"  # RabbitMQ's word
+NO_ANSWER = "the database does not answer"
 DEADLY = "The service died each time that it served this request; its operators were told."
 LONGEST_OUTAGE = 20 * 60  # seconds that a batch is kept; less than the broker's consumer timeout of 30 minutes
+
+
+type Decode = Callable[[Delivery], Received[Operation]]
+type Admit = Callable[[Sequence[str]], Awaitable[list[float | None]]]
+"""Of each request's sender, the seconds after which to come back; None where the request is to be served."""
 
 
 class Subscribers:
@@ -46,7 +59,9 @@ class Subscribers:
         db: database.Database,
         names: wire.Names,
         read_ttl: float,
+        admit: Admit | None = None,
     ) -> None:
+        self._admit = admit
         self._decoder = decoder
         self._writes = decoder.only(writes=True)
         self._reads = decoder.only(writes=False)
@@ -55,10 +70,9 @@ class Subscribers:
         self._publisher = publisher
         self._replier = replier
         self._database = db
-        self._suspects = Suspects(db)
+        self._suspects = Suspects(db, survives=(*TOLERATED, asyncio.CancelledError))  # a cancelled one is told to end
         self._names = names
-        self._read_ttl = read_ttl
-        self._reads_until: float | None = None  # of the loop's time: how long the present outage is waited out
+        self._reading = _Patience(read_ttl)  # of all reads together: who comes late to an outage waits less
         self.unkeyed = 0  # writes served at least once, for they had no message_id
 
     async def carefully(self, batch: Batch, serve: Handler, late: Handler | None = None) -> None:
@@ -70,82 +84,91 @@ class Subscribers:
             await serve(batch)
             return
         telemetry.CAREFUL.inc()
-        attempt = Attempt(_key(batch.deliveries[0]))
-        async with self._suspects.alone:
-            try:
-                way = await self._way(attempt, batch, serve, late)
-                await way(batch)
-            except (*TOLERATED, asyncio.CancelledError):  # the process lives, or is told to end
-                await self._suspects.take_back(attempt)
-                raise
-            await self._suspects.acquit(attempt)
+        async with self._suspects.attempt(_key(batch.deliveries[0])) as begin:
+            way = await self._way(batch, begin, serve, late)
+            await way(batch)
 
     async def write(self, batch: Batch) -> None:
         """Requests that change something: exactly once, in order."""
-        laps = _taken(batch, "writes")
-        received = [self._writes.decode(delivery) for delivery in batch.deliveries]
-        laps.end("decoded")
+        decoded, laps = _taken(batch, "writes", self._writes.decode)
+        received = await self._limited(decoded, laps)
         self.unkeyed += sum(each.unkeyed for each in received)
         await self._serve(batch, received, laps)
 
     async def read(self, batch: Batch) -> None:
         """Requests that only read. They wait for the database as long as somebody may wait for them."""
-        laps = _taken(batch, "reads")
-        received = [self._reads.decode(delivery) for delivery in batch.deliveries]
-        laps.end("decoded")
-        asking, settled = {id(each.request): each for each in received}, _settled(received)
-        async for answered in self._read(batch, _requests(received), laps):
-            settled += [Settled(asking[id(request)], outcome) for request, outcome in answered]
-            await self._publish(settled, laps)
-            settled = []
+        decoded, laps = _taken(batch, "reads", self._reads.decode)
+        received = await self._limited(decoded, laps)
+        if refused := _refused(received):
+            await self._publish(refused, laps)
+        left = {id(each.request): each for each in received if isinstance(each.request, Request)}
+        try:
+            if left:
+                await self._outlast(self._reading, batch, lambda: self._answer_reads(left, laps), laps)
+                self._reading.over()
+        except _StillDown:
+            late = Outcome.of(_late())
+            await self._publish([Settled(each, late) for each in left.values()], laps)
         await batch.ack()
 
     async def late(self, batch: Batch) -> None:
         """Reads that nobody can serve now."""
-        laps = _taken(batch, "reads")
-        received = [self._reads.refuse(delivery, _late()) for delivery in batch.deliveries]
-        await self._publish(_settled(received), laps)
-        await batch.ack()
+        await self._refuse(batch, "reads", lambda delivery: self._reads.refuse(delivery, _late()))
 
     async def expired(self, batch: Batch) -> None:
         """Writes that their partition has given up. They are served no more; what was served before is answered."""
-        laps = _taken(batch, "expired")
-        received = [self._given_up(delivery) for delivery in batch.deliveries]
-        laps.end("decoded")
+        received, laps = _taken(batch, "expired", self._given_up)
         await self._serve(batch, received, laps)
 
     async def unrouted(self, batch: Batch) -> None:
         """Requests that nobody is bound for."""
-        laps = _taken(batch, "unrouted")
-        received = [self._decoder.refuse(delivery, UnknownOperation()) for delivery in batch.deliveries]
-        laps.end("decoded")
-        await self._publish(_settled(received), laps)
+        await self._refuse(batch, "unrouted", lambda delivery: self._decoder.refuse(delivery, UnknownOperation()))
+
+    async def _refuse(self, batch: Batch, subscriber: str, refuse: Decode) -> None:
+        received, laps = _taken(batch, subscriber, refuse)
+        await self._publish(_refused(received), laps)
         await batch.ack()
+
+    async def _limited(self, received: list[Received[Operation]], laps: Laps) -> list[Received[Operation]]:
+        """The same, but too many are refused: of these a write that was served before is answered as it was."""
+        if self._admit is None:
+            return received
+        asked = [each for each in received if isinstance(each.request, Request)]
+        waits = await self._admit([each.sender for each in asked])
+        laps.end("limited")
+        refused = {
+            id(each): self._decoder.refuse(each.delivery, RateLimited.until(seconds))
+            for each, seconds in zip(asked, waits, strict=True)
+            if seconds is not None
+        }
+        return [refused.get(id(each), each) for each in received]
 
     def _given_up(self, delivery: Delivery) -> Received[Operation]:
         late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
         return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
 
     async def _serve(self, batch: Batch, received: Sequence[Received[Operation]], laps: Laps) -> None:
-        outcomes = await self._apply(batch, [each.request for each in received], laps)
+        asked = [each.request for each in received]
+        outcomes = await self._outlast(_Patience(LONGEST_OUTAGE), batch, lambda: self._unit_of_work.apply(asked), laps)
         laps.end("transaction")
         await self._publish(list(map(Settled, received, outcomes)), laps)
         await batch.ack()
 
-    async def _way(self, attempt: Attempt, batch: Batch, serve: Handler, late: Handler | None) -> Handler:
+    async def _answer_reads(self, left: dict[int, Received[Operation]], laps: Laps) -> None:
+        """Serve those that are ``left``, each of which goes from there once it is served."""
+        async for answered in self._reader.apply(_requests(left.values())):
+            laps.end("transaction")
+            await self._publish([Settled(left.pop(id(request)), outcome) for request, outcome in answered], laps)
+
+    async def _way(self, batch: Batch, begin: Begin, serve: Handler, late: Handler | None) -> Handler:
         """What is done with a suspect. Its window is kept meanwhile, or what comes back would be suspects, too."""
-        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
-        while True:
-            try:
-                return serve if await self._suspects.begin(attempt) else self._give_up
-            except (Transient, Unavailable) as error:
-                log.warning("waiting for the database with a suspect: %s", error)
-            if late:
-                until = self._reads_until = self._reads_until or _time() + self._read_ttl
-            if not await self._outlast(batch, pausing, until):
-                if late is None:
-                    raise Pause("the database does not answer")
-                return late
+        try:
+            may = await self._outlast(self._reading if late else _Patience(LONGEST_OUTAGE), batch, begin)
+        except _StillDown:
+            if late is None:
+                raise
+            return late
+        return serve if may else self._give_up
 
     async def _give_up(self, batch: Batch) -> None:
         """A dead letter first, and answered when its queue has forgotten it: the answer may be what kills."""
@@ -158,57 +181,39 @@ class Subscribers:
         )
         await self._bury([settled], [True])
         await batch.ack()
-        await self._replier.publish(settled.replies(), ONCE)
+        await self._answer([settled])
         _count([settled])
 
-    async def _apply(self, batch: Batch, asked: Asked, laps: Laps) -> list[Outcome]:
-        """Through an outage: the batch is kept, so that order is, and tried again when a probe succeeds."""
-        pausing, until = pauses.growing(), _time() + LONGEST_OUTAGE
+    async def _outlast[T](
+        self, patience: "_Patience", batch: Batch, attempt: Callable[[], Awaitable[T]], laps: Laps | None = None
+    ) -> T:
+        """What the attempt returns, made again when the database is back; the batch is kept, so that order is.
+
+        Raises _StillDown where that takes too long, Pause where the batch cannot be kept as long.
+        """
+        pausing, what = pauses.growing(), laps.subscriber if laps else "suspects"
         while True:
             try:
-                return await self._unit_of_work.apply(asked)
-            except Unavailable as error:
-                log.warning("waiting for the database with %d requests: %s", len(asked), error)
-            if not await self._outlast(batch, pausing, until):
-                raise Pause("the database does not answer")
-            laps.end("waited")
+                return await attempt()
+            except (Transient, Unavailable) as error:
+                log.warning("waiting for the database with %d %s: %s", len(batch.deliveries), what, error)
+            await self._back(batch, pausing, patience.until())
+            if laps:
+                laps.end("waited")
 
-    async def _read(
-        self, batch: Batch, requests: Sequence[Request[Operation]], laps: Laps
-    ) -> AsyncIterator[list[Answered]]:
-        """Through an outage of ``read_ttl``. In a longer one each read is answered at once that it could not be."""
-        pausing, left = pauses.growing(), {id(request): request for request in requests}
-        while True:
-            try:
-                async for answered in self._reader.apply([*left.values()]):
-                    laps.end("transaction")
-                    yield answered
-                    left = {key: left[key] for key in left.keys() - {id(request) for request, _ in answered}}
-            except Unavailable as error:
-                log.warning("waiting for the database with %d reads: %s", len(left), error)
-            else:
-                self._reads_until = None if requests else self._reads_until
-                return
-            self._reads_until = self._reads_until or _time() + self._read_ttl
-            if not await self._outlast(batch, pausing, self._reads_until):
-                late = Outcome.of(_late())
-                yield [(request, late) for request in left.values()]
-                return
-            laps.end("waited")
-
-    async def _outlast(self, batch: Batch, pausing: Iterator[float], until: float) -> bool:
-        """Whether the database answers before that time. Raises Pause where the batch cannot be kept as long."""
+    async def _back(self, batch: Batch, pausing: Iterator[float], until: float) -> None:
+        """Return when the database answers. Raises as ``_outlast`` does."""
         while (left := until - _time()) > 0:
             await pauses.wait(batch.stopping, min(left, next(pausing)))
             if batch.stopping.is_set() or batch.channel.is_closed:
-                raise Pause("the database does not answer")
+                raise Pause(NO_ANSWER)
             try:
                 await self._database.probe()
             except Unavailable as error:
                 log.warning("still waiting for the database: %s", error)
             else:
-                return True
-        return False
+                return
+        raise _StillDown(NO_ANSWER)
 
     async def _publish(self, settled: Sequence[Settled], laps: Laps) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
@@ -228,7 +233,7 @@ class Subscribers:
         """Put those that nobody else would hear of into the queue of dead letters, however long that takes."""
         letters = []
         for each, heard in zip(settled, answered, strict=True):
-            for letter in each.dead_letters(self._names, answered=heard):
+            if letter := each.dead_letter(self._names, answered=heard):
                 reason = str((letter.properties.headers or {})[wire.REASON])
                 about = (letter.routing_key, letter.properties.message_id, reason)
                 log.warning("dead letter: %r %r: %s", *about, extra=each.received.traits | {"reason": reason})
@@ -238,9 +243,9 @@ class Subscribers:
 
     async def _answer(self, settled: Sequence[Settled]) -> list[bool]:
         """Of each delivery, whether the broker has taken its answer, if there is one."""
-        replies = [each.replies() for each in settled]
-        taken = iter(await self._replier.publish(list(itertools.chain.from_iterable(replies)), ONCE))
-        return [all(tuple(itertools.islice(taken, len(own)))) for own in replies]
+        replies = [each.reply() for each in settled]
+        taken = iter(await self._replier.publish([reply for reply in replies if reply], ONCE))
+        return [reply is None or next(taken) for reply in replies]
 
     async def _announce(self, events: Sequence[Message]) -> None:
         """What a subscriber's full queue refuses is parked, so that one subscriber never stops or slows all writers."""
@@ -249,6 +254,27 @@ class Subscribers:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
             telemetry.PARKED.inc(len(refused))
             await self._publisher.publish(refused, FOREVER)
+
+
+class _StillDown(Pause):
+    """The database does not answer, and is waited for no longer."""
+
+
+class _Patience:
+    """So many seconds from when an outage is first noticed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def until(self) -> float:
+        """Of the loop's time."""
+        self._until = self._until or _time() + self._seconds
+        return self._until
+
+    def over(self) -> None:
+        """The outage is; the next one is waited for as long."""
+        self._until = None
 
 
 def _late() -> DeadlineExceeded:
@@ -266,12 +292,14 @@ def _key(delivery: Delivery) -> bytes:
     return digest(*who, delivery.routing_key, body=delivery.body)
 
 
-def _taken(batch: Batch, subscriber: str) -> Laps:
-    """The laps of the batch, of which the first is over: nobody had taken it."""
+def _taken(batch: Batch, subscriber: str, decode: Decode) -> tuple[list[Received[Operation]], Laps]:
+    """What the batch holds, and its laps, of which two are over: nobody had taken it, and it was not decoded."""
     telemetry.BATCHES.labels(subscriber).observe(len(batch.deliveries))
     laps = Laps(subscriber, batch.since)
     laps.end("queued")
-    return laps
+    received = [decode(delivery) for delivery in batch.deliveries]
+    laps.end("decoded")
+    return received, laps
 
 
 def _count(settled: Sequence[Settled]) -> None:
@@ -282,10 +310,9 @@ def _count(settled: Sequence[Settled]) -> None:
         telemetry.REQUESTS.labels(key, outcome).inc(number)
 
 
-def _requests(received: Sequence[Received[Operation]]) -> list[Request[Operation]]:
+def _requests(received: Iterable[Received[Operation]]) -> list[Request[Operation]]:
     return [each.request for each in received if isinstance(each.request, Request)]
 
 
-def _settled(received: Sequence[Received[Operation]]) -> list[Settled]:
-    """Those that are not to be served, with their refusals."""
-    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, Refused)]
+def _refused(received: Iterable[Received[Operation]]) -> list[Settled]:
+    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, Refusal)]

@@ -30,8 +30,8 @@ REQUESTS = Counter(
 SECONDS = Histogram(
     "db_stage_seconds",
     "Seconds of a batch by subscriber (writes, reads, expired, unrouted) and stage: queued (from the arrival of its "
-    "oldest request to its being taken), decoded, waited (for the database to come back), transaction, publish (until "
-    "all is confirmed).",
+    "oldest request to its being taken), decoded, limited (where there is a RATE_LIMIT), waited (for the database to "
+    "come back), transaction, publish (until all is confirmed).",
     ["subscriber", "stage"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
     registry=REGISTRY,
@@ -62,6 +62,11 @@ DEAD_LETTERS = Counter(
 PARKED = Counter(
     "db_parked_events",
     "Events that a subscriber's full queue has refused, and that come to it later.",
+    registry=REGISTRY,
+)
+UNLIMITED = Counter(
+    "db_unlimited_requests",
+    "Requests that were served without being counted against RATE_LIMIT, for Redis was away.",
     registry=REGISTRY,
 )
 _OUTAGES = Counter(

@@ -81,15 +81,16 @@ class Names:
         """Writes that their partition has given up."""
         return f"{self.service}.expired"
 
+    @property
+    def fanouts(self) -> list[str]:
+        """Each is an exchange, and the queue that is bound to it."""
+        return [self.dead, self.unrouted, self.expired, self.parked, self.released]
+
     def queues(self, partitions: int) -> list[str]:
         """Every queue that the service declares with so many partitions."""
-        return [
-            *self.partitions(partitions),
-            *(self.reads, self.unrouted, self.expired, self.dead, self.parked, self.released),
-        ]
+        return [*self.partitions(partitions), self.reads, *self.fanouts]
 
     @property
     def exchanges(self) -> list[str]:
         """Every exchange that the service declares; ``writes`` where there are several partitions."""
-        own = (self.requests, self.writes, self.events)
-        return [*own, self.dead, self.unrouted, self.expired, self.parked, self.released]
+        return [self.requests, self.writes, self.events, *self.fanouts]

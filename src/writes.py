@@ -12,17 +12,19 @@ from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from src import keys
-from src.base import Record, columns
+from src.base import Record
+from src.dialects import Dialect
 
 
 class Writes:
     """What is still to be written for one session, beside what the session itself has to write."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect, *, tracked: bool = False) -> None:
+        self._dialect = dialect
+        self._tracked = tracked  # by the ORM, which takes back what a savepoint's or the user's own rollback does
         self._new: dict[Record, None] = {}
         self._gone: defaultdict[type[Record], list[UUID]] = defaultdict(list)
         self.last = False
@@ -56,7 +58,7 @@ class Writes:
         new, self._new = list(self._new), {}
         if not new:
             return
-        if session.new or not all(map(_is_plain, new)):
+        if self._tracked or session.new or not all(map(_is_plain, new)):
             session.add_all(new)
             return
         tables: defaultdict[type[Record], list[Record]] = defaultdict(list)
@@ -64,7 +66,8 @@ class Writes:
             tables[type(row)].append(row)
         connection = session.connection()
         for model in sorted(tables, key=_dependency):
-            connection.execute(_insertion(model), _arrays(tables[model]))
+            arrays = _arrays(model, tables[model])
+            connection.execute(*self._dialect.insertion(cast("sa.Table", model.__table__), arrays))
         if not self.last:
             _attach(session, new)
 
@@ -72,7 +75,7 @@ class Writes:
         """Delete what is gone, after the session has written its own."""
         gone, self._gone = self._gone, defaultdict(list)
         for model in sorted(gone, key=_dependency, reverse=True):
-            session.connection().execute(_deletion(model), {"ids": sorted(gone[model])})
+            session.connection().execute(_deletion(model, self._dialect), {"ids": sorted(gone[model])})
 
     def forget(self) -> None:
         """After a rollback."""
@@ -96,7 +99,8 @@ def _is_plain(row: Record) -> bool:
 
 @cache
 def _names(model: type[Record]) -> frozenset[str]:
-    return frozenset(("_sa_instance_state", *columns(model), *(name for name, _ in keys.collections(model))))
+    attributes = (name for name, _ in (*_columns(model), *keys.collections(model)))
+    return frozenset(("_sa_instance_state", *attributes))
 
 
 def _dependency(model: type[Record]) -> int:
@@ -104,26 +108,17 @@ def _dependency(model: type[Record]) -> int:
     return model.metadata.sorted_tables.index(cast("sa.Table", model.__table__))
 
 
-def _arrays(rows: Sequence[Record]) -> dict[str, list[Any]]:
+def _arrays(model: type[Record], rows: Sequence[Record]) -> dict[str, list[Any]]:
     values = [row.__dict__ for row in rows]
-    return {name: [value[name] for value in values] for name in columns(type(rows[0]))}
+    return {column: [value[name] for value in values] for name, column in _columns(model)}
 
 
 @cache
-def _insertion(model: type[Record]) -> sa.Insert:
-    named = [(attribute.key, attribute.columns[0]) for attribute in sa.inspect(model).column_attrs]
-    arrays = [sa.bindparam(name, type_=ARRAY(_uncut(column.type), dimensions=1)) for name, column in named]
-    unnested = sa.func.unnest(*arrays).table_valued(*(sa.column(column.name, column.type) for _, column in named))
-    source = sa.select(*unnested.render_derived().c)
-    return sa.insert(model).from_select([column.name for _, column in named], source)
-
-
-def _uncut(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    """A cast to VARCHAR(n) would cut what is too long; without one the database refuses it."""
-    return sa.Text() if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) else kind
+def _columns(model: type[Record]) -> tuple[tuple[str, str], ...]:
+    """The attributes, each with the name of its column."""
+    return tuple((attribute.key, attribute.columns[0].key) for attribute in sa.inspect(model).column_attrs)
 
 
 @cache
-def _deletion(model: type[Record]) -> sa.Delete:
-    ids = sa.bindparam("ids", type_=ARRAY(sa.Uuid(), dimensions=1))
-    return sa.delete(model).where(model.id == sa.any_(ids)).execution_options(synchronize_session=False)
+def _deletion(model: type[Record], dialect: Dialect) -> sa.Delete:
+    return sa.delete(model).where(dialect.among(model.id, "ids")).execution_options(synchronize_session=False)

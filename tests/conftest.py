@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+import sqlalchemy
 from hypothesis import HealthCheck, Phase
 
 import config
-from dev import rabbitmq, servers
+from dev import rabbitmq, redis, servers
 from src.client import Client
 from src.service import Service
 from tests import harness
@@ -41,6 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = os.environ.setdefault("HYPOTHESIS_SEED", str(random.getrandbits(32)))
     if PROFILE != "gate" and config.option.timeout is None:
         config.option.timeout = 1200
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    other = sqlalchemy.make_url(os.environ.get("DATABASE_URL") or "postgresql://").get_backend_name()
+    if item.get_closest_marker("postgresql") and other not in {"postgresql", "postgres"}:
+        pytest.skip(f"{other} does not have it")
+    if item.get_closest_marker("processes") and other == "sqlite":
+        pytest.skip("sqlite is for one process")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -80,9 +89,28 @@ def private_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbi
     if rabbitmq.scripts() is None:
         pytest.skip("this system has no rabbitmq-server of its own")
     plugins = ("rabbitmq_consistent_hash_exchange",)
-    limits = {"dead_letter_worker_publisher_confirm_timeout": 2000}  # milliseconds between its attempts
+    limits = {
+        "dead_letter_worker_publisher_confirm_timeout": 2000,  # milliseconds between its attempts
+        "max_message_size": 16 * 1024 * 1024,  # bytes, as RabbitMQ 4 has it
+    }
     with rabbitmq.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), plugins=plugins, limits=limits) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.RedisServer]:
+    """A Redis that may be broken."""
+    if not redis.installed():
+        pytest.skip("this system has no redis-server of its own")
+    with redis.RedisServer(tmp_path_factory.mktemp("redis"), password="hush-hush") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """A Redis, wherever it is: that of the environment or of this machine, else a private one."""
+    url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+    return url if redis.lets_in(url) else str(request.getfixturevalue("private_redis").url)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class OfFolders(Record):
 class Folder(OfFolders):
     __tablename__ = "folders"
 
-    name: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[base.Key] = mapped_column(unique=True)
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
 
     parent: Mapped["Folder | None"] = relationship(lazy="raise", remote_side="Folder.id")
@@ -38,7 +38,7 @@ class Paper(OfFolders):
     __tablename__ = "papers"
 
     folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
-    code: Mapped[str | None] = mapped_column(unique=True)
+    code: Mapped[base.Key | None] = mapped_column(unique=True)
     answers_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
 
     folder: Mapped[Folder] = relationship(lazy="raise")

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
-import asyncpg
+import sqlalchemy as sa
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from sqlalchemy import make_url
 
 import config
 from dev import database
-from examples import sandbox
+from examples import databases, sandbox
 from src import wire
+from src.base import Base
 from src.client import Client
+from src.database import Database
 from src.entity import Entity
 from src.service import Service
 from src.work import inbox
@@ -60,9 +61,9 @@ def migrated(postgres_url: str) -> Iterator[str]:
 async def cloned(postgres_url: str, template: str) -> AsyncIterator[str]:
     """A clone of the template, dropped at the end."""
     name = f"db_test_{uuid.uuid4().hex[:12]}"
-    await execute(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{make_url(template).database}"')
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    await execute(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    url = await databases.make(postgres_url, name, template)
+    yield url
+    await databases.drop(url)
 
 
 @contextlib.asynccontextmanager
@@ -135,20 +136,34 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str, dead
 
 
 async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
+    """Each in a transaction of its own."""
+    async with Database(url).connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
         for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
+            await connection.exec_driver_sql(statement)
 
 
-async def fetch(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(query, *arguments)]
-    finally:
-        await connection.close()
+async def script(url: str, statements: str) -> None:
+    """Several statements in one text, which PostgreSQL's driver takes."""
+    async with Database(url).connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute(statements)
+
+
+async def fetch(url: str, query: str | sa.Select[*tuple[Any, ...]], **values: object) -> list[tuple[Any, ...]]:
+    """What text finds, as the driver gives it, or a statement, as Python has it.
+
+    ``values`` are those of the query's ``:names``.
+    """
+    statement = sa.text(query) if isinstance(query, str) else query
+    async with Database(url).connect() as connection:
+        return [tuple(row) for row in await connection.execute(statement, values)]
+
+
+async def rows(url: str, model: type[Base]) -> list[tuple[Any, ...]]:
+    """All rows of the model, as Python has them, by id."""
+    table = model.__table__
+    return await fetch(url, sa.select(table).order_by(table.c.id))
 
 
 async def delete_topology(settings: config.Settings) -> None:

@@ -50,6 +50,24 @@ def test_the_rules_are_rules() -> None:
     assert f"{number} rules found" in promtool("check", "rules", str(RULES))
 
 
+NOBODY = """
+rule_files: [%s]
+tests:
+  - input_series: []
+    alert_rule_test:
+      - eval_time: 5m
+        alertname: DbReplicaAway
+        exp_alerts:
+          - exp_labels: {severity: critical, job: db}
+            exp_annotations: {summary: every replica does not answer}
+"""
+
+
+def test_that_no_replica_is_known_is_an_alert_too(tmp_path: Path) -> None:
+    (tmp_path / "tests.yml").write_text(NOBODY % RULES)
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "tests.yml"))
+
+
 async def test_the_metrics_are_metrics(own_settings: config.Settings) -> None:
     async with busy(own_settings) as port:
         text = (await scraped.ask(port, "/metrics")).body.decode()

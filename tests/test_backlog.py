@@ -10,7 +10,7 @@ import pytest
 import config
 from src.database import Database
 from src.service import Service
-from tests import exact_json, folders, harness, requester, worlds
+from tests import exact_json, harness, requester, worlds
 from tests.cases import Case, cases
 from tests.requester import Collected, Message, Requester
 from tests.worlds import Played, Sent
@@ -40,10 +40,8 @@ async def prepared(postgres_url: str, template: str, rabbitmq_url: str) -> Async
     """Settings of a service that has been there once, with the tables of the programs."""
     async with harness.isolated(postgres_url, template, rabbitmq_url) as settings:
         database = Database(settings.dsn)
-        async with database.connect() as connection:
-            await connection.run_sync(folders.OfFolders.metadata.create_all)
-            await connection.commit()
-        await database.close()
+        await worlds.prepare(database)
+        await database.dispose()
         async with running(settings):
             pass
         yield settings
@@ -80,8 +78,9 @@ async def asked_as_a_backlog(settings: config.Settings, asked: Sequence[Sent]) -
 
 async def outcome(settings: config.Settings, answers: Sequence[Message], events: Collected) -> Played:
     told = await events.until(b"the end")
-    found = await harness.fetch(settings.dsn, worlds.SELECT)
-    rows = {key or f"{table} {row}": exact_json.decode(row.encode()) for table, key, row in found}
+    database = Database(settings.dsn)
+    rows = await worlds.rows(database)
+    await database.dispose()
     return worlds.comparable([spoken(message) for message in (*answers, *told)], rows)
 
 

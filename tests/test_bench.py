@@ -117,7 +117,8 @@ async def _stop(servers: dict[str, str], seconds: float, queue: Callable[[str], 
         bench.signal(number)
         assert await bench.wait() == 128 + signal.SIGINT, bench.log
     assert await _depth(servers["RABBITMQ_URL"], first) is None
-    assert not await harness.fetch(servers["DATABASE_URL"], "SELECT FROM pg_database WHERE datname = $1", name)
+    known = "SELECT 1 FROM pg_database WHERE datname = :name"
+    assert not await harness.fetch(servers["DATABASE_URL"], known, name=name)
 
 
 async def _depth(url: str, queue: str) -> int | None:

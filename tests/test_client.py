@@ -288,6 +288,22 @@ async def test_a_call_whose_connection_stays_away_ends_by_its_timeout(
     assert cut_off.in_flight == 0
 
 
+async def test_whether_it_serves_is_not_asked_for_longer_than_a_call_would_be(cut_off: Client, proxy: Proxy) -> None:
+    await proxy.stop()
+    with pytest.raises(ConnectionError, match=r"no answer within 0\.3 s"):
+        await cut_off.serving(timeout=0.3)
+
+
+async def test_a_key_that_no_frame_holds_disturbs_no_other_call(db: Client, standin: StandIn) -> None:
+    waiting = asyncio.create_task(db.call("user.create", {"number": 1}))
+    request = await standin.arrived.get()
+    with pytest.raises(ValueError, match="partition_key"):
+        await db.call("user.create", partition_key="k" * 200_000)
+    await standin.reply(request, {"number": 1})
+    assert await waiting == {"number": 1}
+    assert len(standin.requests) == 1
+
+
 async def test_a_call_in_flight_ends_when_its_client_is_closed(rabbitmq_url: str, standin: StandIn) -> None:
     async with Client(rabbitmq_url, standin.name, timeout=SOON) as db:
         call = asyncio.create_task(db.call("user.get"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import tomllib
@@ -10,14 +11,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import aio_pika
 import pytest
 from typer.testing import CliRunner
 from yarl import URL
 
 import config
 import main
+from src import errors
 from src.client import Client
 from src.service import Service
 from tests import harness
@@ -76,17 +80,23 @@ def full_disk() -> Iterator[int]:
         yield file.fileno()
 
 
+def url(settings: config.Settings) -> str:
+    return settings.rabbitmq_url.get_secret_value()
+
+
 def elsewhere(settings: config.Settings, url: URL) -> config.Settings:
     return config.load(_env_file=None, rabbitmq_url=str(url), service_name=settings.service_name)
 
 
-ASKING = ["call", "send", "watch", "operations", "play", "demo", "dead list", "dead show", "dead replay", "dead drop"]
+DEAD = ["dead list", "dead show", "dead replay", "dead drop"]
+ASKING = ["call", "send", "watch", "operations", "play", "demo", "doctor", *DEAD]
 
 
 @pytest.mark.parametrize("command", ["", *ASKING, "dead", "serve", "migrate"])
 def test_each_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main.app, [*command.split(), "--help"])
     assert shown.exit_code == 0, shown.output
+    assert not re.search(r"^  .*\.\.\.$", shown.output, re.MULTILINE)  # a summary that is cut off
     assert "\\b" not in shown.output  # it is for Typer: the lines after it are not to be wrapped
     if command in ASKING:
         assert f"\n  ./db {command}" in shown.output
@@ -95,6 +105,17 @@ def test_each_command_explains_itself(command: str) -> None:
 async def test_the_version_is_that_of_the_project(alone: config.Settings) -> None:
     project = tomllib.loads((harness.ROOT / "pyproject.toml").read_text())["project"]
     assert (await run(alone, "--version")).out == f"{project['version']}\n"
+
+
+async def test_a_wrong_argument_is_told_under_the_name_that_was_typed(alone: config.Settings) -> None:
+    ended = await run(alone, "call")
+    assert (ended.code, ended.lines[0]) == (2, "Usage: ./db call [OPTIONS] {operation} [body]")
+
+
+def test_an_error_that_says_nothing_is_said_in_words() -> None:
+    assert errors.why(TimeoutError()) == "no answer in time"
+    assert errors.why(OSError("no way\nat all")) == "no way"
+    assert errors.why(ConnectionResetError()) == "ConnectionResetError"
 
 
 @pytest.mark.parametrize("command", [("--help",), ("call", "--help"), ("--version",)])
@@ -233,6 +254,39 @@ async def test_watch_prints_whole_events_as_json(client: Client, settings: confi
         event = json.loads(await watching.stdout.readline())
     assert (event["name"], event["causation_id"], event["entity_version"]) == ("user.created", "m", 1)
     assert event["body"] == user
+
+
+STEERING = "\x1b]0;ada\x07\x9b31m\u202e[/]\n"
+"""What a terminal would obey, and rich."""
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+async def test_whatever_is_published_as_an_event_watch_goes_on_and_the_terminal_obeys_nobody(
+    client: Client, settings: config.Settings, options: tuple[str, ...]
+) -> None:
+    async with started(settings, "watch", *options) as watching, harness.channel(url(settings)) as raw:
+        assert watching.stdout
+        assert watching.stderr
+        await watching.stderr.readline()
+        exchange = await raw.get_exchange(harness.names(settings).events)
+        headers: Any = {"cloudEvents:time": STEERING, "entity-version": STEERING}
+        for body in (b"no JSON", b"[1]", b"1" * 5000, json.dumps({"id": STEERING}, ensure_ascii=False).encode()):
+            await exchange.publish(aio_pika.Message(body, headers=headers), f"session.{STEERING}")
+        hostile = (await watching.stdout.readline()).decode().removesuffix("\n")
+        user = await client.call("user.create", {"username": "ada"})
+        assert user["id"] in (await watching.stdout.readline()).decode()
+    assert hostile.isprintable()
+    assert r"\u001b]0;ada\u0007\u009b31m\u202e[/]\n" in hostile
+
+
+@pytest.mark.parametrize("title", ["\x7f\x9b31m\u202e\u2028\U000e0001", "ünïcode"])
+async def test_an_answer_is_the_json_that_came_and_the_terminal_obeys_nobody(
+    service: Service, settings: config.Settings, title: str
+) -> None:
+    ended = await run(settings, "call", "session.create", json.dumps({"title": title}))
+    assert json.loads(ended.out)["title"] == title
+    assert all(line.isprintable() for line in ended.out.split("\n"))
+    assert (title in ended.out) == title.isprintable()
 
 
 async def test_watch_ends_when_nobody_reads_it(client: Client, settings: config.Settings) -> None:

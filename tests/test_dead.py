@@ -16,10 +16,12 @@ from src.cli import letters
 from src.cli.target import Target
 from src.client import Client
 from src.service import Service
-from tests import forked, harness, requester
+from tests import forked, harness, pages, requester
 from tests.forked import Ended
 from tests.requester import Requester
 
+LIST, SHOW, REPLAY, DROP = pages.commands(pages.README, r"\./db dead")
+EXAMPLE = "0a1b2c3d4e5f"  # the letter of the page
 LETTERS = 50  # up to 32 keep their order whatever one does
 ODD = '\n\x1b[31m"%s'
 
@@ -327,6 +329,24 @@ async def test_on_a_terminal_a_yes_is_enough(db: Requester, settings: config.Set
     await left(settings, 0)
 
 
+async def test_the_commands_of_the_readme_do_what_it_says(
+    db: Requester, client: Client, settings: config.Settings
+) -> None:
+    await die(db, settings, "first", "second")
+    first, second = await ids(settings)
+    for command, shown in ((LIST, first), (SHOW, "query.create")):
+        ended = await typed(settings, command.replace(EXAMPLE, first))
+        assert ended.code == 0
+        assert shown in ended.out
+    assert await asked(settings, "y\n", *DROP.replace(EXAMPLE, first).split()[2:]) == (0, "1 dropped")
+    assert await ids(settings) == [second]
+    assert (await typed(settings, REPLAY)).code == 0
+
+
+async def typed(settings: config.Settings, command: str) -> Ended:
+    return await dead(settings, *command.split()[2:])
+
+
 async def asked(settings: config.Settings, answer: str, *command: str) -> tuple[int | None, str]:
     """How the command ends that is given the answer on a terminal, and what it says then."""
     ours, its = os.openpty()
@@ -388,7 +408,29 @@ async def test_whatever_a_letter_holds_it_is_printed_on_its_lines(db: Requester,
     assert empty.split()[1:] == ["?", "0", "?", "m"]
     shown = (await dead(settings, "show", odd.split()[0])).out
     assert all(line.isprintable() for line in shown.splitlines())
-    assert shown.endswith("\n\n\\xff\\x1b\n\\x00\n")
+    assert shown.endswith("\n\n\\xff\\u001b\n\\u0000\n")
+
+
+async def test_a_letter_that_nobody_could_have_sent_is_shown_and_stands_in_no_others_way(
+    db: Requester, client: Client, settings: config.Settings
+) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    headers: Any = {"operation": "é" * 200, "deep": deep}
+    async with raw(settings) as channel:
+        exchange = await channel.get_exchange(harness.names(settings).dead)
+        await exchange.publish(aio_pika.Message(b"{}", headers=headers), "session.create")
+        await exchange.publish(aio_pika.Message(b"{}"), "session.create")
+    odd, _ = await ids(settings)
+    shown = await dead(settings, "show", odd)
+    assert (shown.code, "header deep: {'a': {'a'" in shown.out) == (0, True)
+    ended = await dead(settings, "replay", "--all")
+    assert (ended.code, ended.err) == (1, "1 replayed, 1 not\n")
+    assert f"{odd}  not replayed: RabbitMQ does not take the request\n" in ended.out
+    await served(client, db)
+    assert await client.call("session.count") == {"count": 3}
+    assert await ids(settings) == [odd]
 
 
 async def test_the_log_names_operation_message_id_and_reason_of_a_dead_letter(

@@ -22,15 +22,14 @@ import config
 from dev import database, ports
 from dev.postgres import PostgresServer
 from src.operate import probe
-from tests import forked, harness
+from tests import forked, harness, pages
 from tests.started import Started
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs/deploy.md").read_text()
 COMPOSE, DOCKERFILE = ((ROOT / name).read_text() for name in ("docker-compose.yml", "Dockerfile"))
-PORTS = 4
+PORTS = 5
 REVISION = "SELECT version_num FROM alembic_version"
-COMMANDS = re.findall(r"^\$ (.*)", PAGE, re.MULTILINE)
+COMMANDS = pages.commands("docs/deploy.md")
 
 
 @asynccontextmanager
@@ -122,6 +121,13 @@ def test_the_sql_of_a_migration_waits_no_longer_than_the_migration() -> None:
     assert ended.code == 0, ended.err
     statements = [line for line in ended.out.splitlines() if line]
     assert statements[:2] == ["BEGIN;", "SET LOCAL lock_timeout = '2s';"]
+
+
+@pytest.mark.parametrize(("extras", "options"), [("", ""), ("mariadb sqlite", " --extra mariadb --extra sqlite")])
+def test_the_image_has_the_extras_that_it_is_built_with(extras: str, options: str) -> None:
+    (install,) = re.findall(r"RUN (uv sync.*)", DOCKERFILE)
+    ran = subprocess.run(["sh", "-c", f"echo {install}"], env={"EXTRAS": extras}, capture_output=True, check=True)
+    assert ran.stdout.decode() == f"uv sync --locked --no-dev --no-cache{options}\n"
 
 
 def test_no_port_of_a_container_is_open_to_others() -> None:

@@ -11,11 +11,20 @@ from pathlib import Path
 import pytest
 
 import config
-from tests import harness
+from tests import harness, pages
 
+BUILD, INSTALL = pages.commands(pages.README, r"dev/uv\.sh build|pip install")
 PROJECT = harness.ROOT / "clients/python"
 UV = str(harness.ROOT / "dev/uv.sh")
-FROM_SRC = ["amqp/__init__.py", "amqp/connections.py", "amqp/frames.py", "errors.py", "pauses.py", "wire.py"]
+FROM_SRC = [
+    "amqp/__init__.py",
+    "amqp/connections.py",
+    "amqp/frames.py",
+    "amqp/stream.py",
+    "errors.py",
+    "pauses.py",
+    "wire.py",
+]
 MOST_DISTRIBUTIONS = 12
 
 
@@ -27,9 +36,10 @@ def run(*command: str, cwd: Path = harness.ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(UV, "build", "--quiet", "--wheel", str(PROJECT), "--out-dir", str(folder))
-    (built,) = folder.glob("*.whl")
+    folder = tmp_path_factory.mktemp("clone")
+    pages.clone(folder)
+    run("/bin/sh", "-c", BUILD, cwd=folder)
+    (built,) = folder.glob("dist/*.whl")
     return built
 
 
@@ -61,6 +71,13 @@ def test_nothing_of_the_service_is_installed_with_it(python: str) -> None:
     assert {"db-client", "aio-pika"} <= names
     assert not names & {"db", "sqlalchemy", "alembic", "faststream", "asyncpg", "pydantic", "typer"}
     assert len(names) <= MOST_DISTRIBUTIONS, names
+
+
+@pytest.mark.slow
+def test_pip_installs_the_wheel_into_another_project(wheel: Path, tmp_path: Path) -> None:
+    run(UV, "venv", "--quiet", "--seed", "--python", sys.executable, str(tmp_path))
+    run("/bin/sh", "-c", f"PATH={tmp_path}/bin:$PATH; cd {wheel.parent.parent}; {INSTALL}")
+    assert run(str(tmp_path / "bin/python"), "-I", "-c", "import db_client; print(db_client.__name__)", cwd=tmp_path)
 
 
 @pytest.mark.slow

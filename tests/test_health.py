@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -12,10 +13,11 @@ import pytest
 
 import config
 from dev import ports
+from src import revision
 from src.amqp.batches import BatchSubscriber
 from src.amqp.connections import Refused
 from src.database import Database
-from src.operate import health, revision
+from src.operate import health, http
 from src.operate.asking import Question
 from src.operate.health import Health
 from src.service import Service, answering_http
@@ -69,6 +71,23 @@ async def test_only_get_and_head_are_answered(port: int, path: str) -> None:
     assert (await scraped.ask(port, f"{path}/more")).status == 404
 
 
+async def test_connections_that_somebody_leaves_open_keep_nobody_out(port: int) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        opened = []
+        for _ in range(http.MOST + 5):
+            left = await asyncio.open_connection(scraped.HOST, port)
+            stack.callback(left[1].close)
+            left[1].write(b"GET /health/live HTTP/1.1\r\nHost: ")
+            opened.append(left)
+        assert (await scraped.ask(port, LIVE)).status == 200
+        for reader, _ in opened[:6]:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        newest = opened[-1]
+        newest[1].write(b"here\r\n\r\n")
+        assert (await newest[0].readline()).startswith(b"HTTP/1.1 200")
+
+
 async def test_metrics_come_in_prometheus_text_format(port: int) -> None:
     answer = await scraped.ask(port, METRICS)
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
@@ -103,7 +122,7 @@ async def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_ahead_is(own
     with mock.patch.object(health, "KEEP", 0):
         async with harness.running(own_settings) as service, answering(service) as port:
             await harness.execute(
-                own_settings.dsn, "CREATE TABLE kept AS TABLE alembic_version", "DELETE FROM alembic_version"
+                own_settings.dsn, "CREATE TABLE kept AS SELECT * FROM alembic_version", "DELETE FROM alembic_version"
             )
             assert (await scraped.ask(port, READY)).wrong == {"schema"}
             assert (await scraped.ask(port, LIVE)).status == 200
@@ -169,9 +188,10 @@ async def test_a_port_that_is_taken_is_said_in_one_line(own_settings: config.Set
     assert line == f"HTTP_PORT: 127.0.0.1:{number} is not to be had: address already in use\n"
 
 
-async def test_a_host_that_is_none_of_ours_is_refused(service: Service) -> None:
-    chosen = service.settings.model_copy(update={"http_port": 1, "http_host": "nowhere.invalid"})
-    with mock.patch.object(service, "settings", chosen), pytest.raises(Refused, match="HTTP_PORT"):
+@pytest.mark.parametrize(("host", "named"), [("nowhere.invalid", "HTTP_PORT"), ("a..b", "HTTP_HOST: a..b is no host")])
+async def test_a_host_that_is_none_of_ours_is_refused(service: Service, host: str, named: str) -> None:
+    chosen = service.settings.model_copy(update={"http_port": 1, "http_host": host})
+    with mock.patch.object(service, "settings", chosen), pytest.raises(Refused, match=named):
         async with answering_http(service):
             pass
 
@@ -205,6 +225,24 @@ async def test_told_to_stop_while_it_waits_at_the_start_it_ends_at_once(own_sett
         process.signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             assert await process.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("of", "away"),
+    [
+        ("database", {"DATABASE_URL": "postgresql://ada@127.0.0.1:{}/db"}),
+        ("broker", {"RABBITMQ_URL": "amqp://ada@127.0.0.1:{}/"}),
+    ],
+)
+async def test_what_is_waited_for_at_the_start_is_an_outage(
+    own_settings: config.Settings, of: str, away: dict[str, str]
+) -> None:
+    port, closed = ports.free(2)
+    nowhere = {name: url.format(closed) for name, url in away.items()}
+    counted = re.compile(rb'^db_outage_seconds_total\{of="%b"\} (?!0\.0$)' % of.encode(), re.MULTILINE)
+    async with Process(own_settings, HTTP_PORT=str(port), **nowhere) as process:
+        await process.says("waiting for ")
+        await until(port, METRICS, lambda answer: bool(counted.search(answer.body)))
 
 
 async def test_it_lives_while_it_waits_for_a_database_at_the_start(own_settings: config.Settings) -> None:

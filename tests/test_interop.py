@@ -4,7 +4,6 @@ import asyncio
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +21,9 @@ from dev import install
 from src import wire
 from src.client import Client
 from src.errors import PREFIX
-from tests import harness
+from tests import harness, pages
 
+SOURCE, PUBLISH = pages.commands(pages.README, r"\. |amqp-publish")
 PROGRAMS = Path(__file__).parent / "interop"
 NODE = PROGRAMS / "node"
 LIBRARIES = ["amqplib", "pika", "kombu"]
@@ -152,7 +152,7 @@ async def test_a_session_is_created_and_read_as_its_row(asker: Asker, database_u
     assert read.properties == asker.expects("session.get", wire.JSON, "Frage 2")
     assert GIVEN.items() <= made.document.items()
     ((row,),) = await harness.fetch(database_url, "SELECT to_jsonb(sessions) FROM sessions")
-    assert _moments(made.document) == _moments(read.document) == _moments(json.loads(row))
+    assert _moments(made.document) == _moments(read.document) == _moments(row)
 
 
 async def test_a_problem_is_told_from_an_answer(asker: Asker) -> None:
@@ -177,13 +177,13 @@ async def test_the_same_message_id_gets_the_same_bytes(library: Asker, database_
 
 
 async def test_the_first_request_from_the_command_line_works(
-    amqp_tools: object, settings: config.Settings, client: Client
+    amqp_tools: object, settings: config.Settings, client: Client, tmp_path: Path
 ) -> None:
-    (line,) = re.findall(r"^\$ (amqp-publish .*)", (PROGRAMS.parent.parent / "README.md").read_text(), re.MULTILINE)
-    url = settings.rabbitmq_url.get_secret_value()
-    line = line.replace("db.requests", harness.names(settings).requests)
+    (tmp_path / ".servers").mkdir()
+    (tmp_path / ".servers/urls").write_text(f"RABBITMQ_URL={settings.rabbitmq_url.get_secret_value()}\n")
+    publish = PUBLISH.replace("db.requests", harness.names(settings).requests)
     async with client.events("session.created") as events:
-        await _run("env", f"RABBITMQ_URL={url}", "sh", "-c", line)
+        await _run("sh", "-c", f"cd {tmp_path}\n{SOURCE}\n{publish}")
         assert (await anext(aiter(events))).body["title"] == "hello"
 
 

@@ -18,7 +18,7 @@ import config
 from dev import ports
 from tests import harness
 
-HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg", "prometheus_client", "starlette", "uvicorn"}
+HEAVY = {"sqlalchemy", "alembic", "faststream", "asyncpg", "prometheus_client", "starlette", "uvicorn", "redis"}
 COMMANDS = ["call", "send", "watch", "play", "demo", "serve", "migrate", "dead", "dead list", "operations", "doctor"]
 ROUNDS = 7
 HELP_COSTS = 1.6
@@ -90,6 +90,16 @@ async def test_http_is_imported_where_a_port_is_set_for_it(own_settings: config.
     found = await imported(environment, "serve", until="writes.0: consuming")
     assert "sqlalchemy" in found
     assert ({"starlette", "uvicorn"} <= found) == bool(port)
+
+
+@pytest.mark.parametrize("limit", ["", "100/s"])
+async def test_redis_is_imported_where_requests_are_limited(
+    own_settings: config.Settings, redis_url: str, limit: str
+) -> None:
+    environment = harness.environment(own_settings, REDIS_URL=redis_url if limit else "", RATE_LIMIT=limit)
+    found = await imported(environment, "serve", until="writes.0: consuming")
+    assert "sqlalchemy" in found
+    assert ("redis" in found) == bool(limit)
 
 
 @pytest.mark.slow

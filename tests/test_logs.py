@@ -1,8 +1,13 @@
 """Lines of JSON have fields that are there to be relied upon, and tell nothing of what a request said."""
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from typing import Any
+
+import pytest
 
 import config
 from src import __version__
@@ -42,6 +47,22 @@ async def test_each_line_of_json_has_the_fields_that_are_promised_and_no_other(o
     (consuming,) = [line for line in said if line["event"].endswith("writes.0: consuming")]
     assert consuming["partition"] == harness.names(own_settings).partition(0)
     assert consuming["logger"] == batches.__name__
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_has_colours_where_nobody_minds(
+    environment: dict[str, str],
+    coloured: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    ours, its = os.openpty()
+    program = "from src.operate import logs; logs.configure('INFO', 'text', 'db'); import logging; logging.info('this')"
+    without = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", program], cwd=harness.ROOT, env=without | environment, stderr=its, check=True)
+    os.close(its)
+    said = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "this" in said
+    assert ("\x1b[" in said) is coloured
 
 
 async def test_a_line_about_a_request_says_which(own_settings: config.Settings) -> None:

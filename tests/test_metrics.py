@@ -6,6 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -19,10 +20,12 @@ from src.amqp import batches
 from src.amqp.batches import Limits, Window
 from src.amqp.frames import Delivery, Properties
 from src.client import Client
+from src.clock import now
 from src.database import Database
 from src.operate import metrics
 from src.operate.metrics import Metrics
 from src.service import Service
+from src.work import inbox
 from tests import harness, requester
 from tests.requester import Requester
 from tests.scraped import value
@@ -85,7 +88,7 @@ async def test_of_each_batch_it_is_counted_how_large_it_was_and_how_long_each_st
 
 
 async def test_a_batch_is_queued_from_the_arrival_of_its_oldest_request() -> None:
-    window = Window(Limits(prefetch=10, requests=2, body=100, window=1000), asyncio.Event())
+    window = Window(Limits(prefetch=10, requests=2, body_bytes=100, window_bytes=1000), asyncio.Event())
     with mock.patch.object(batches, "monotonic", side_effect=[1.0, 2.0, 3.0]):
         for tag in (1, 2, 3):
             window._arrive(Delivery(tag, "session.create", Properties(), b"{}", 2))
@@ -146,7 +149,7 @@ async def test_the_pool_tells_how_many_use_it_and_how_many_wait(database_url: st
         async with database.reading() as session:
             await session.execute(sa.text("SELECT 1"))
 
-    async with database.transaction() as session:
+    async with database.session() as session:
         await session.execute(sa.text("SELECT 1"))
         waiting = [asyncio.create_task(read()) for _ in range(3)]
         await asyncio.sleep(0)
@@ -156,7 +159,7 @@ async def test_the_pool_tells_how_many_use_it_and_how_many_wait(database_url: st
     await asyncio.gather(*waiting)
     await scraped.exposition()
     assert value("db_pool_connections_in_use") == value("db_pool_waiting") == 0
-    await database.close()
+    await database.dispose()
 
 
 async def test_the_inbox_tells_how_much_it_remembers_and_since_when(
@@ -164,9 +167,9 @@ async def test_the_inbox_tells_how_much_it_remembers_and_since_when(
 ) -> None:
     for _ in range(3):
         await client.call("session.create", {})
-    await harness.execute(
-        database_url, "ANALYZE inbox", "UPDATE inbox SET received_at = received_at - interval '1 hour'"
-    )
+    await harness.execute(database_url, "ANALYZE inbox")
+    async with service.database.session() as session:
+        await session.execute(sa.update(inbox.table).values(received_at=now() - timedelta(hours=1)))
     await Metrics(service.database, []).exposition()
     assert value("db_inbox_rows") == 3
     assert 3600 <= value("db_inbox_oldest_seconds") < 3700
@@ -202,7 +205,7 @@ async def test_a_scrape_waits_for_a_database_that_never_answers_once_and_not_for
             taken = time.monotonic() - begun
     assert all(b"db_inbox_rows NaN" in each and b"db_requests_total" in each for each in said)
     assert taken < 20 * 0.2
-    await database.close()
+    await database.dispose()
 
 
 async def test_every_metric_is_in_prometheus_format_with_a_help_text_of_its_own(service: Service) -> None:

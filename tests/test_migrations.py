@@ -13,10 +13,9 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dev import database
-from src import models
+from src import models, revision
 from src.base import Base
 from src.database import Database
-from src.operate import revision
 from src.work import inbox
 from tests import forked, harness
 
@@ -36,11 +35,11 @@ async def _schema(url: str) -> list[Any]:
         url,
         """
         SELECT table_name, column_name, data_type, is_nullable, coalesce(column_default, ''),
-               coalesce(character_maximum_length, 0)
+               coalesce(character_maximum_length, 0), coalesce(collation_name, '')
         FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
-        UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), contype::text, '', 0
+        UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), contype::text, '', 0, ''
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 'alembic_version'::regclass
-        UNION ALL SELECT tablename, indexname, indexdef, '', '', 0
+        UNION ALL SELECT tablename, indexname, indexdef, '', '', 0, ''
         FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
         ORDER BY 1, 2, 3
         """,
@@ -101,8 +100,14 @@ async def test_two_upgrades_at_once_do_not_race(empty_url: str) -> None:
 async def test_the_code_knows_whether_the_schema_fits(database_url: str, change: str, seen: revision.Revision) -> None:
     await harness.execute(database_url, change)
     db = Database(database_url)
-    assert await revision.compare(db) == seen
-    await db.close()
+    assert await db.revision() == seen
+    await db.dispose()
+
+
+async def test_it_is_said_where_the_schema_is_now_and_nothing_of_how_alembic_works(database_url: str) -> None:
+    ended = await asyncio.to_thread(forked.run, "main.py", "migrate", DATABASE_URL=database_url)
+    (line,) = ended.err.splitlines()
+    assert (ended.code, "is migrated to head" in line) == (0, True)
 
 
 async def test_a_wrong_revision_is_one_clear_line(database_url: str) -> None:

@@ -103,6 +103,7 @@ async def test_order_survives_a_hand_over_to_a_standby(db: Requester, log: Log, 
     assert log.titles == {SESSION: IN_ORDER}
 
 
+@pytest.mark.processes
 async def test_order_survives_the_death_of_the_active_one(db: Requester, log: Log, settings: config.Settings) -> None:
     async with harness.Process(settings) as active:
         await active.consuming()

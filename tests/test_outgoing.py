@@ -72,9 +72,8 @@ def messages(hostile: Hostile) -> Iterator[Message]:
     for more, outcome in itertools.product(({}, copied), outcomes(hostile.detail)):
         settled = Settled(received(hostile, more), outcome)
         events = settled.events(NAMES)
-        yield from [*settled.replies(), *events, *(parked(event, NAMES) for event in events)]
-        for answered in (True, False):
-            yield from settled.dead_letters(NAMES, answered=answered)
+        letters = [settled.dead_letter(NAMES, answered=answered) for answered in (True, False)]
+        yield from filter(None, [settled.reply(), *events, *(parked(event, NAMES) for event in events), *letters])
 
 
 def written(message: Message) -> Sequence[bytes]:

@@ -16,10 +16,13 @@ from sqlalchemy import make_url
 
 import config
 from dev.postgres import PostgresServer
-from tests import harness
+from tests import harness, pages
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DEMO, TEST = pages.commands(pages.README, "make (demo|test)")
+UP, MIGRATE, SERVE, CALL, WATCH = pages.commands(pages.README, r"make up|\./db (migrate|serve|call|watch)")
+RECIPE = pages.commands(pages.README, "make (db-|reference|check)")
 NOTE = '"""Something to remember'
 REFERENCE_TEST = "dev/uv.sh run pytest tests/test_reference.py::test_the_page_is_what_the_source_says"
 
@@ -86,16 +89,8 @@ async def _assert_served(service: harness.Process, settings: config.Settings) ->
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What a clone of this tree holds, with the packages that are installed here."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    for name in names:
-        if (ROOT / name).exists():  # it may be deleted and not committed yet
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tmp_path / name)
-    for name in (".uv", ".venv"):
-        if (ROOT / name).exists():
-            (tmp_path / name).symlink_to(ROOT / name)
+    """A clone in a folder of its own."""
+    pages.clone(tmp_path)
     return tmp_path
 
 
@@ -112,9 +107,7 @@ async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: Postgre
     (copy / "src/models/note.py").write_text(_code(NOTE))
     refusal = await asyncio.to_thread(_ended, copy, REFERENCE_TEST)
     assert "make reference" in refusal.stdout
-    section = README.partition("## Adding an entity")[2].partition("\n## ")[0]
-    commands = re.findall(r"^\$ (make .*)", section, re.MULTILINE)
-    for command in (*commands, REFERENCE_TEST):
+    for command in (*RECIPE, REFERENCE_TEST):
         await _succeeds(copy, command)
     async with (
         harness.isolated(found_by_make.url, _made(found_by_make), rabbitmq_url) as settings,
@@ -127,17 +120,25 @@ async def test_the_recipe_works_to_the_letter(copy: Path, found_by_make: Postgre
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_the_first_request_works_to_the_letter(copy: Path) -> None:
-    section = README.partition("## The first request")[2].partition("From Python")[0]
-    up, migrate, serve, call, watch = re.findall(r"^\$ (.*)", section, re.MULTILINE)
+async def test_the_demo_and_the_tests_need_nothing_set_up(copy: Path) -> None:
     try:
-        await _succeeds(copy, up)
-        await _succeeds(copy, migrate)
-        async with _running(copy, serve):
-            await harness.eventually(lambda: _called(copy, call), call)
-            async with _running(copy, watch) as watching:
+        for command in (DEMO, f"{TEST} ARGS=tests/test_pieces.py"):
+            await _succeeds(copy, command)
+    finally:
+        await _succeeds(copy, "make down")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_first_request_works_to_the_letter(copy: Path) -> None:
+    try:
+        await _succeeds(copy, UP)
+        await _succeeds(copy, MIGRATE)
+        async with _running(copy, SERVE):
+            await harness.eventually(lambda: _called(copy, CALL), CALL)
+            async with _running(copy, WATCH) as watching:
                 heard = asyncio.create_task(watching.readuntil(b"session.created"))
-                await harness.eventually(lambda: _called(copy, call, heard), "what happens is watched")
+                await harness.eventually(lambda: _called(copy, CALL, heard), "what happens is watched")
     finally:
         await _succeeds(copy, "make down")
     assert not (copy / ".servers/urls").exists()

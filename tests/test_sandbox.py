@@ -18,13 +18,13 @@ async def test_a_database_is_dropped_also_after_an_error(postgres_url: str) -> N
         async with sandbox.database(postgres_url, "db_test") as url:
             assert await harness.fetch(url, "SELECT current_database()") == [(_name(url),)]
             raise RuntimeError
-    assert await harness.fetch(postgres_url, "SELECT 1 FROM pg_database WHERE datname = $1", _name(url)) == []
+    assert await harness.fetch(postgres_url, "SELECT 1 FROM pg_database WHERE datname = :name", name=_name(url)) == []
 
 
 async def test_a_database_has_the_tables_of_its_template(postgres_url: str) -> None:
     async with sandbox.database(postgres_url, "db_test") as template:
         await harness.execute(template, "CREATE TABLE things (id int)")
-        async with sandbox.database(postgres_url, "db_test", _name(template)) as url:
+        async with sandbox.database(postgres_url, "db_test", template) as url:
             assert await harness.fetch(url, "SELECT * FROM things") == []
 
 
@@ -39,7 +39,7 @@ async def test_nothing_that_a_service_declares_is_left(settings: config.Settings
 
 
 async def test_a_server_that_is_away_is_told(postgres_url: str) -> None:
-    with pytest.raises(sandbox.SandboxError, match="PostgreSQL: "):
+    with pytest.raises(sandbox.SandboxError, match=r"PostgreSQL at 127\.0\.0\.1:1: "):
         async with sandbox.database("postgresql://postgres@127.0.0.1:1/postgres", "db_test"):
             pass
 

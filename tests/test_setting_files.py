@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 from yarl import URL
 
 import config
-from src import database
 from tests import forked
 
-SERVERS = ("DATABASE_URL", "DATABASE_PASSWORD", "RABBITMQ_URL")
+SERVERS = ("DATABASE_URL", "DATABASE_PASSWORD", "RABBITMQ_URL", "REDIS_URL", "REDIS_PASSWORD")
 PARTS = ("RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_USER", "RABBITMQ_PASSWORD", "RABBITMQ_VHOST")
 OTHERS = ("POSTGRES_PASSWORD", "AMQP_URL")
 VALUES = {
@@ -19,6 +19,7 @@ VALUES = {
     "RABBITMQ_URL": "amqp://ada:hush@host:1/x",
     "AMQP_URL": "amqp://ada:hush@host:1/x",
     "RABBITMQ_PORT": "5673",
+    "REDIS_URL": "redis://:hush@host/1",
 }
 
 
@@ -170,6 +171,6 @@ def test_servers_that_were_started_here_are_used_only_where_no_setting_says_wher
     monkeypatch.chdir(tmp_path)  # where no .env is
     environment.file(name, VALUES.get(name, "there"))
     settings = config.load()
-    engine, _ = database.engine_url(settings.dsn)
+    engine = make_url(settings.dsn)
     broker = URL(settings.rabbitmq_url.get_secret_value())
     assert (engine.host != "here", broker.host != "here") == (name == "DATABASE_URL", name != "DATABASE_URL")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
@@ -13,6 +14,7 @@ from src.base import Change
 from src.entity import Entity
 from src.models.chat import Chat, ReadChat
 from tests import worlds
+from tests.folders import Folder
 from tests.test_batches import ONE, THREE, TWO, ask, chat, folder, paper, row, run, step
 from tests.worlds import LARGEST, Sent, World
 
@@ -113,8 +115,8 @@ def test_the_refusal_of_a_row_that_would_be_too_large_is_final(world: World) -> 
 
 def enlarge(world: World, *row_ids: str) -> None:
     """Somebody has made the rows too large by a statement of their own."""
-    for row_id in row_ids:
-        world.run(world._connection.execute("UPDATE folders SET text = $1 WHERE id = $2", BIG * 2, uuid.UUID(row_id)))
+    which = Folder.id.in_(map(uuid.UUID, row_ids))
+    world.execute(sa.update(Folder).where(which).values(text=BIG * 2))
 
 
 def test_a_row_that_is_too_large_already_can_shrink(world: World) -> None:

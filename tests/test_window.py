@@ -9,8 +9,8 @@ from pamqp import commands, header
 from src.amqp import frames
 from src.amqp.batches import Batch, Limits, Window
 
-PARTITION = Limits(prefetch=400, requests=200, body=1000, window=100_000, counts=True)
-CLASSIC = Limits(prefetch=400, requests=200, body=1000, window=100_000)
+PARTITION = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
+CLASSIC = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)
 FRESH: dict[str, Any] = {}
 FORGED = {"x-delivery-count": 7}
 BROKEN = b"\0\0\0\x05\x01\xffS\0\0"  # a table whose key is not UTF-8, and cut short

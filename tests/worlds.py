@@ -1,14 +1,14 @@
 """A database in which a sequence of batches is played, and what comes of it, made comparable."""
 
 import asyncio
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import asyncpg
+import pydantic_core
 import sqlalchemy as sa
 import uvloop
 from pydantic import ValidationError
@@ -29,8 +29,6 @@ MOMENTS = {"time"} | {
     column.name for table in TABLES for column in table.columns if isinstance(column.type, sa.DateTime)
 }
 INVISIBLE = {"inbox": {"outcome", "received_at"}, "chat_members": {"id"}}  # no two runs have the same
-
-KEYS = {"inbox": "encode(key, 'hex')"}  # where there is no id
 
 LARGEST = 100_000  # bytes of an answer
 
@@ -55,7 +53,7 @@ class Sent:
             operation,
             operation.request.model_validate_json(body),
             key=inbox_key("", self.key) if self.key else None,
-            fingerprint=self.operation.encode() + body,
+            fingerprint=hashlib.sha256(self.operation.encode() + body).digest(),
             deadline=datetime(2026, 1, 1, tzinfo=UTC) if self.late else None,
             dry_run=self.dry,
         )
@@ -93,24 +91,23 @@ class Counting(UnitOfWork):
 class World:
     """A database, and the one event loop that its connections live in."""
 
-    def __init__(self, runner: asyncio.Runner, database: Database, connection: asyncpg.Connection) -> None:
+    def __init__(self, runner: asyncio.Runner, database: Database) -> None:
         self.run = runner.run
         self.database = database
-        self._connection = connection
         self._unit_of_work = Counting(database, Sizes(ENTITIES, LARGEST))
 
     @classmethod
     @contextmanager
     def beside(cls, postgres_url: str, template: str) -> Iterator[Self]:
         """A database cloned from the template, with the tables of the programs besides; gone at the end."""
-        url = sa.make_url(postgres_url).set(database=f"db_world_{uuid.uuid4().hex[:12]}")
-        clone = f'CREATE DATABASE "{url.database}" TEMPLATE "{sa.make_url(template).database}"'
-        asyncio.run(harness.execute(postgres_url, clone))
-        try:
-            with cls.at(url.render_as_string(hide_password=False)) as world:
-                yield world
-        finally:
-            asyncio.run(harness.execute(postgres_url, f'DROP DATABASE "{url.database}" WITH (FORCE)'))
+        with asyncio.Runner() as runner:
+            cloned = harness.cloned(postgres_url, template)
+            url = runner.run(cloned.__aenter__())
+            try:
+                with cls.at(url) as world:
+                    yield world
+            finally:
+                runner.run(cloned.__aexit__(None, None, None))
 
     @classmethod
     @contextmanager
@@ -118,16 +115,23 @@ class World:
         """The migrated database at the URL, with the tables of the programs besides."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             database = Database(url)
-            connection = runner.run(_prepare(database, url))
-            yield cls(runner, database, connection)
-            runner.run(connection.close())
-            runner.run(database.close())
+            runner.run(prepare(database))
+            yield cls(runner, database)
+            runner.run(database.dispose())
 
     def begin(self, batch: Batch = ()) -> None:
         """Empty every table, and play a batch that nothing is asked about."""
-        tables = ";".join(f"DELETE FROM {table.name}" for table in reversed(TABLES))
-        self.run(self._connection.execute(tables))
+        self.execute(*(sa.delete(table) for table in reversed(TABLES)))
         self.play(batch)
+
+    def execute(self, *statements: sa.Executable) -> None:
+        """In a transaction that is none of the service's."""
+        self.run(self._execute(statements))
+
+    async def _execute(self, statements: Iterable[sa.Executable]) -> None:
+        async with self.database.session() as session:
+            for statement in statements:
+                await session.execute(statement)
 
     def play(self, batch: Batch) -> tuple[list[Outcome], int]:
         """The outcomes of one batch, and how often the second way was taken."""
@@ -144,7 +148,7 @@ class World:
         def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
             said.append(statement)
 
-        engine = self.database._engine.sync_engine
+        engine = self.database.engine.sync_engine
         sa.event.listen(engine, "before_cursor_execute", note)
         self.play(batch)
         sa.event.remove(engine, "before_cursor_execute", note)
@@ -152,26 +156,45 @@ class World:
 
     def rows(self) -> Rows:
         """What every table holds now."""
-        found = self.run(self._connection.fetch(SELECT))
-        return {key or f"{table} {row}": exact_json.decode(row) for table, key, row in found}
+        return self.run(rows(self.database))
 
 
-async def _prepare(database: Database, url: str) -> asyncpg.Connection:
+async def prepare(database: Database) -> None:
+    """Make the tables of the programs."""
     async with database.connect() as connection:
         await connection.run_sync(folders.OfFolders.metadata.create_all)
-        await connection.execute(sa.text(f'ALTER DATABASE "{sa.make_url(url).database}" SET synchronous_commit = off'))
         await connection.commit()
-    return await asyncpg.connect(url)
 
 
-def _select(table: sa.Table) -> str:
-    """Each row of a table as JSON; by its id, where it has one that is told."""
-    seen = [column.name for column in table.columns if column.name not in INVISIBLE.get(table.name, ())]
-    key = f"'{table.name} ' || {'id' if 'id' in seen else KEYS.get(table.name, 'null')}"
-    return f"SELECT '{table.name}', {key}, row_to_json(t)::text FROM (SELECT {', '.join(seen)} FROM {table.name}) t"
+async def rows(database: Database) -> Rows:
+    """What every table of the database holds, each value as JSON has it."""
+    found: Rows = {}
+    async with database.reading() as session:
+        for table in TABLES:
+            answers = (await session.execute(SELECT[table])).mappings()
+            found |= dict(_told(table, row) for row in answers)
+    return found
 
 
-SELECT = " UNION ALL ".join(map(_select, TABLES))
+def _told(table: sa.Table, row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The row, by its table and id, or its key; by all that is visible where nothing else tells it apart."""
+    texts = {name: text for name, text in row.items() if isinstance(table.c[name].type, sa.JSON)}
+    nested = {name: text and exact_json.decode(text) for name, text in texts.items()}
+    told = exact_json.decode(pydantic_core.to_json(dict(row), bytes_mode="hex")) | nested
+    return f"{table.name} {told.get('id') or told.get('key') or told}", told
+
+
+def _select(table: sa.Table) -> sa.Select[Any]:
+    """The visible columns; JSON as its text, whose numbers Python would round."""
+    seen = [column for column in table.columns if column.name not in INVISIBLE.get(table.name, ())]
+    return sa.select(*(_as_text(each) if isinstance(each.type, sa.JSON) else each for each in seen))
+
+
+def _as_text(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    return sa.cast(column, sa.Text).label(column.name)
+
+
+SELECT = {table: _select(table) for table in TABLES}
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

@@ -11,14 +11,13 @@ import uvloop
 from faststream import FastStream
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import DateTime, func
+from sqlalchemy import DateTime, func, make_url
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from bench.peers.faststream_echo import settling
 from bench.stopwatch import Job, Stopwatch
-from src.database import engine_url
 
 PREFETCH = 100
 POOL_SIZE = 10
@@ -65,7 +64,7 @@ class ReadQuery(BaseModel):
 
 
 def sessions(job: Job) -> async_sessionmaker[AsyncSession]:
-    url, _ = engine_url(job.database_url)
+    url = make_url(job.database_url).set(drivername="postgresql+asyncpg")
     engine = create_async_engine(url, pool_size=POOL_SIZE, max_overflow=MAX_OVERFLOW)
     return async_sessionmaker(engine, expire_on_commit=False)
 

@@ -1,20 +1,24 @@
 """What the demo proves, each check from the facts that it needs."""
 
 import asyncio
-import json
 from dataclasses import dataclass
 
-import asyncpg
 import pydantic_core
+import sqlalchemy as sa
 
 from examples.demo.play import Asked, Play, Rows
 from examples.demo.stage import Stage
 from examples.demo.witness import Witness
 from src import wire
+from src.base import Base
 from src.client import Client, Reply
+from src.database import Database
 from src.errors import PREFIX, Invalid
+from src.models.query import Query
+from src.models.session import Session
+from src.models.user import User
 
-TABLES = {"user": "users", "session": "sessions", "query": "queries"}
+MODELS: dict[str, type[Base]] = {"user": User, "session": Session, "query": Query}
 INVALID = ("query.create", {"session_id": "the first one", "text": 42})
 
 
@@ -28,16 +32,12 @@ class Check:
 
 
 async def rows(stage: Stage) -> Rows:
-    """What PostgreSQL holds, read without the service, in the types of JSON."""
-    connection = await asyncpg.connect(stage.target.database_url)
-    try:
-        await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    """What the database holds, read without the service, in the types of JSON."""
+    async with Database(stage.target.database_url).connect() as connection:
         found = {
-            entity: await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - a name from above
-            for entity, table in TABLES.items()
+            entity: (await connection.execute(sa.select(model.__table__))).mappings().all()
+            for entity, model in MODELS.items()
         }
-    finally:
-        await connection.close()
     plain = {entity: {str(record["id"]): dict(record) for record in records} for entity, records in found.items()}
     read: Rows = pydantic_core.to_jsonable_python(plain)
     return read
@@ -52,8 +52,8 @@ def stored(play: Play, found: Rows) -> list[Check]:
         for name, value in row.items()
     ]
     wrong = sum(value != sent for value, sent in fields)
-    as_many = all(len(found[entity]) == len(play.sent[entity]) for entity in TABLES)
-    counts = ", ".join(f"{len(found[entity])} {table}" for entity, table in TABLES.items())
+    as_many = all(len(found[entity]) == len(play.sent[entity]) for entity in MODELS)
+    counts = ", ".join(f"{len(found[entity])} {model.__tablename__}" for entity, model in MODELS.items())
     others = _different(found, play.answered)
     return [
         Check("the rows are what was sent", as_many and not wrong, f"{counts}; {wrong} of {len(fields)} fields differ"),
@@ -63,7 +63,7 @@ def stored(play: Play, found: Rows) -> list[Check]:
 
 async def reads(play: Play, db: Client) -> Check:
     """get, list and count tell of the same rows."""
-    users, sessions, queries = (play.answered[entity] for entity in TABLES)
+    users, sessions, queries = (play.answered[entity] for entity in MODELS)
     session_id = next(iter(sessions))
     of_session = [row for row in queries.values() if row["session_id"] == session_id]
     completed = sum(row["status"] == "completed" for row in queries.values())

@@ -7,28 +7,28 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations import columns
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
-NOW = sa.text("now()")
+NOW = sa.func.now()
 
 
 def moment(name: str, **options: Any) -> sa.Column[Any]:
     """A point in time, in UTC."""
-    return sa.Column(name, sa.DateTime(timezone=True), **options)
+    return sa.Column(name, columns.Moment, **options)
 
 
 def upgrade() -> None:
     op.create_table(
         "inbox",
-        sa.Column("key", sa.LargeBinary(32), nullable=False, comment="sha256 of sender, NUL, message_id"),
-        sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, comment="sha256 of operation, content type, body"),
-        sa.Column("outcome", sa.LargeBinary, nullable=False, comment="msgpack, zlib from 1 KiB"),
+        sa.Column("key", columns.Digest, nullable=False, comment="sha256 of sender, NUL, message_id"),
+        sa.Column("fingerprint", columns.Digest, nullable=False, comment="sha256 of operation, content type, body"),
+        sa.Column("outcome", columns.Blob, nullable=False, comment="msgpack, zlib from 1 KiB"),
         moment("received_at", nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_inbox"),
     )
@@ -36,11 +36,11 @@ def upgrade() -> None:
 
     op.create_table(
         "users",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("username", sa.Text, nullable=False),
-        sa.Column("email", sa.Text, nullable=True),
-        sa.Column("name", sa.Text, nullable=True),
-        sa.Column("attributes", JSON, server_default="{}", nullable=False),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("username", columns.UncollatedKey, nullable=False),
+        sa.Column("email", columns.Uncollated, nullable=True),
+        sa.Column("name", columns.Uncollated, nullable=True),
+        sa.Column("attributes", columns.Json, server_default="{}", nullable=False),
         moment("created_at", server_default=NOW, nullable=False),
         moment("updated_at", server_default=NOW, nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
@@ -51,11 +51,11 @@ def upgrade() -> None:
 
     op.create_table(
         "sessions",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("user_id", sa.Uuid, nullable=True),
-        sa.Column("title", sa.Text, nullable=True),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("user_id", columns.Identifier, nullable=True),
+        sa.Column("title", columns.Uncollated, nullable=True),
         sa.Column("status", sa.String(20), server_default="open", nullable=False),
-        sa.Column("metadata", JSON, server_default="{}", nullable=False),
+        sa.Column("metadata", columns.Json, server_default="{}", nullable=False),
         moment("closed_at", nullable=True),
         moment("created_at", server_default=NOW, nullable=False),
         moment("updated_at", server_default=NOW, nullable=False),
@@ -68,15 +68,15 @@ def upgrade() -> None:
 
     op.create_table(
         "queries",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("session_id", sa.Uuid, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("session_id", columns.Identifier, nullable=False),
+        sa.Column("text", columns.Uncollated, nullable=False),
         sa.Column("status", sa.String(20), server_default="pending", nullable=False),
-        sa.Column("response", JSON, nullable=True),
-        sa.Column("error", sa.Text, nullable=True),
+        sa.Column("response", columns.Json, nullable=True),
+        sa.Column("error", columns.Uncollated, nullable=True),
         moment("started_at", nullable=True),
         moment("finished_at", nullable=True),
-        sa.Column("metadata", JSON, server_default="{}", nullable=False),
+        sa.Column("metadata", columns.Json, server_default="{}", nullable=False),
         moment("created_at", server_default=NOW, nullable=False),
         moment("updated_at", server_default=NOW, nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),

@@ -7,22 +7,22 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
+
+from migrations import columns
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
-NOW = sa.text("now()")
+NOW = sa.func.now()
 
 
 def common() -> list[sa.Column[Any]]:
     """What every entity's table ends with."""
     return [
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("created_at", columns.Moment, server_default=NOW, nullable=False),
+        sa.Column("updated_at", columns.Moment, server_default=NOW, nullable=False),
         sa.Column("version", sa.Integer, server_default="1", nullable=False),
     ]
 
@@ -35,21 +35,21 @@ def reference(table: str, column: str, parent: str, ondelete: str) -> sa.Foreign
 def upgrade() -> None:
     op.create_table(
         "chats",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("platform", sa.Text, nullable=False),
-        sa.Column("external_id", sa.Text, nullable=False),
-        sa.Column("title", sa.Text, nullable=True),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("platform", columns.UncollatedKey, nullable=False),
+        sa.Column("external_id", columns.UncollatedKey, nullable=False),
+        sa.Column("title", columns.Uncollated, nullable=True),
         sa.Column("kind", sa.String(20), server_default="private", nullable=False),
-        sa.Column("metadata", JSON, server_default="{}", nullable=False),
+        sa.Column("metadata", columns.Json, server_default="{}", nullable=False),
         *common(),
         sa.PrimaryKeyConstraint("id", name="pk_chats"),
         sa.UniqueConstraint("platform", "external_id", name="uq_chats_platform_external_id"),
     )
     op.create_table(
         "chat_members",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("chat_id", sa.Uuid, nullable=False),
-        sa.Column("user_id", sa.Uuid, nullable=False),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("chat_id", columns.Identifier, nullable=False),
+        sa.Column("user_id", columns.Identifier, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_chat_members"),
         sa.UniqueConstraint("chat_id", "user_id", name="uq_chat_members_chat_id_user_id"),
         reference("chat_members", "chat_id", "chats", "CASCADE"),
@@ -59,13 +59,13 @@ def upgrade() -> None:
 
     op.create_table(
         "messages",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("chat_id", sa.Uuid, nullable=False),
-        sa.Column("user_id", sa.Uuid, nullable=True),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("chat_id", columns.Identifier, nullable=False),
+        sa.Column("user_id", columns.Identifier, nullable=True),
         sa.Column("role", sa.String(20), nullable=False),
-        sa.Column("content", sa.Text, nullable=False),
-        sa.Column("reply_to_id", sa.Uuid, nullable=True),
-        sa.Column("metadata", JSON, server_default="{}", nullable=False),
+        sa.Column("content", columns.Uncollated, nullable=False),
+        sa.Column("reply_to_id", columns.Identifier, nullable=True),
+        sa.Column("metadata", columns.Json, server_default="{}", nullable=False),
         *common(),
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
         reference("messages", "chat_id", "chats", "CASCADE"),
@@ -77,12 +77,12 @@ def upgrade() -> None:
 
     op.create_table(
         "tasks",
-        sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("user_id", sa.Uuid, nullable=False),
-        sa.Column("title", sa.Text, nullable=False),
-        sa.Column("description", sa.Text, nullable=True),
+        sa.Column("id", columns.Identifier, nullable=False),
+        sa.Column("user_id", columns.Identifier, nullable=False),
+        sa.Column("title", columns.Uncollated, nullable=False),
+        sa.Column("description", columns.Uncollated, nullable=True),
         sa.Column("status", sa.String(20), server_default="pending", nullable=False),
-        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("completed_at", columns.Moment, nullable=True),
         *common(),
         sa.PrimaryKeyConstraint("id", name="pk_tasks"),
         reference("tasks", "user_id", "users", "CASCADE"),
@@ -91,12 +91,12 @@ def upgrade() -> None:
 
     op.create_table(
         "logs",
-        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("id", columns.Identifier, nullable=False),
         sa.Column("level", sa.String(20), nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("message", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Uuid, nullable=True),
-        sa.Column("context", JSON, server_default="{}", nullable=False),
+        sa.Column("source", columns.UncollatedKey, nullable=False),
+        sa.Column("message", columns.Uncollated, nullable=False),
+        sa.Column("user_id", columns.Identifier, nullable=True),
+        sa.Column("context", columns.Json, server_default="{}", nullable=False),
         *common(),
         sa.PrimaryKeyConstraint("id", name="pk_logs"),
         reference("logs", "user_id", "users", "SET NULL"),

@@ -69,24 +69,24 @@ class Batch:
 
 @dataclass(frozen=True)
 class Limits:
-    """``prefetch`` deliveries are held at the most; a batch has at the most ``requests`` and about ``size`` bytes.
+    """``prefetch`` deliveries are held at the most; a batch has at the most ``requests``, and about ``batch_bytes``.
 
-    Of a body that is longer than ``body`` only so many bytes are kept. The bodies that wait for their batch have
-    together about ``window`` bytes, or are one. A queue that ``counts`` how often it has got a message back says so in
-    a header; on any other, the header is the word of whoever has published the message.
+    Of a longer body only ``body_bytes`` are kept. The bodies that wait for their batch have together about
+    ``window_bytes``, or are one. A queue that ``counts`` how often it has got a message back says so in a header; on
+    any other, the header is the word of whoever has published the message.
     """
 
     prefetch: int
     requests: int
-    body: int
-    window: int
-    size: int = 4 * 1024 * 1024
+    body_bytes: int
+    window_bytes: int
+    batch_bytes: int = 4 * 1024 * 1024
     counts: bool = False
 
     @property
     def narrow(self) -> int:
-        """So many deliveries fit into ``window`` whatever they hold."""
-        return max(1, min(self.prefetch, self.window // (self.body + HEADER_COST * LARGEST_HEADER)))
+        """So many deliveries fit into ``window_bytes`` whatever they hold."""
+        return max(1, min(self.prefetch, self.window_bytes // (self.body_bytes + HEADER_COST * LARGEST_HEADER)))
 
 
 type Handler = Callable[[Batch], Awaitable[None]]
@@ -103,8 +103,9 @@ class Window:
     channel: Channel
 
     def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False, wary: bool = True) -> None:
-        self.tap: Tap = Deliveries(self._arrive, limits.body)
+        self.tap: Tap = Deliveries(self._arrive, limits.body_bytes)
         self.narrow = narrow
+        self.delivered = 0
         self._wary = wary  # the process has begun, and met nothing yet that has not come back
         self._limits = limits
         self._stopping = stopping
@@ -113,7 +114,6 @@ class Window:
         self._passed: list[int] = []  # the sizes of bodies that a wide one would have held together
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
-        self._expected = 1
         self._closed = False
 
     def following(self) -> "Window":
@@ -136,10 +136,10 @@ class Window:
 
     def _arrive(self, delivery: Delivery) -> None:
         """Tags follow on one another, or ``ack(multiple=True)`` would settle what nobody has seen."""
-        if delivery.tag != self._expected:
-            log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self._expected)
+        self.delivered += 1
+        if delivery.tag != self.delivered:
+            log.error("delivery tag %s came where %s was due: closing the channel", delivery.tag, self.delivered)
             self._close()
-        self._expected += 1
         delivery.arrived = monotonic()
         if not self.outgrown:
             self._keep(delivery)
@@ -149,11 +149,11 @@ class Window:
         self._arrived.append(delivery)
         self._size += _weight(delivery)
         if not self.narrow:
-            self.outgrown = self._size > self._limits.window
+            self.outgrown = self._size > self._limits.window_bytes
             return
         self._passed.append(_weight(delivery))
         if len(self._passed) == self._limits.prefetch:
-            self.outgrown = sum(self._passed) <= self._limits.window
+            self.outgrown = sum(self._passed) <= self._limits.window_bytes
             self._passed.clear()
 
     async def take(self) -> Batch | None:
@@ -173,7 +173,7 @@ class Window:
         """What has arrived, within the limits and up to the first suspect."""
         taken: list[Delivery] = []
         size = 0
-        while self._arrived and len(taken) < self._limits.requests and size < self._limits.size:
+        while self._arrived and len(taken) < self._limits.requests and size < self._limits.batch_bytes:
             if self._suspects(self._arrived[0]):
                 break
             taken.append(self._arrived.popleft())
@@ -187,7 +187,7 @@ class Window:
         """
         if not (delivery.redelivered and self._limits.counts):
             return delivery.redelivered and self._wary
-        count = (delivery.properties.headers or {}).get(COUNT)
+        count = delivery.headers.get(COUNT)
         return not isinstance(count, int) or count >= RETURNS  # headers that do not decode say nothing
 
     def wake(self) -> None:
@@ -231,13 +231,13 @@ class BatchSubscriber(RabbitSubscriber):
         self._on_failure = on_failure
         self._stopping = asyncio.Event()
         self.consuming = asyncio.Event()
-        self._window: Window | None = None
+        self.window: Window | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
         """How many deliveries no batch has taken yet."""
-        return self._window.waiting if self._window else 0
+        return self.window.waiting if self.window else 0
 
     @property
     def lives(self) -> bool:
@@ -256,8 +256,8 @@ class BatchSubscriber(RabbitSubscriber):
         self._stopping.set()
         if self._task is None:
             return
-        if self._window:
-            self._window.wake()
+        if self.window:
+            self.window.wake()
             await asyncio.wait({self._task}, timeout=self._outer_config.graceful_timeout)
         self._task.cancel()  # too late, or there is nothing in flight
         await asyncio.gather(self._task, return_exceptions=True)
@@ -298,7 +298,7 @@ class BatchSubscriber(RabbitSubscriber):
             raise
 
     async def _consume(self, window: Window) -> None:
-        self._window = window
+        self.window = window
         self.consuming.set()
         log.info("%s: consuming", self.queue.name, extra=self._told)
         try:
@@ -306,7 +306,7 @@ class BatchSubscriber(RabbitSubscriber):
                 await self._handler(batch)
         finally:
             self.consuming.clear()
-            self._window = None
+            self.window = None
             await close_channel(window.channel)
 
     @property

@@ -14,6 +14,7 @@ from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError,
 from yarl import URL
 
 from .. import pauses
+from ..errors import why
 from .frames import Tap
 from .stream import FrameTransport
 
@@ -70,24 +71,24 @@ class Outbound:
         self._url = url
         self._name = name
         self._interval = interval
-        self._connection: TolerantConnection | None = None
+        self.connection: TolerantConnection | None = None
 
     async def connect(self) -> TolerantConnection:
         """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
-        self._connection = await connect(self._url, self._name, self._interval)
-        return self._connection
+        self.connection = await connect(self._url, self._name, self._interval)
+        return self.connection
 
     async def ready(self) -> aiormq.abc.AbstractConnection:
         """Wait until the connection is up and not blocked by an alarm of the broker."""
-        return await ready(self._connection)
+        return await ready(self.connection)
 
     async def open_channel(self, tap: Tap | None = None) -> Channel:
         """A plain channel on this connection, once that is up."""
-        return await open_channel(self._connection, tap)
+        return await open_channel(self.connection, tap)
 
     async def close(self) -> None:
-        if self._connection:
-            await self._connection.close()
+        if self.connection:
+            await self.connection.close()
 
 
 async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
@@ -147,7 +148,7 @@ async def wait_until_up(url: str) -> None:
         except (AMQPError, OSError) as error:
             if isinstance(error.__cause__, SSLCertVerificationError):
                 raise Refused(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
-            log.warning("waiting for RabbitMQ at %s: %s", place(url), error)
+            log.warning("waiting for RabbitMQ at %s: %s", place(url), why(error))
             await asyncio.sleep(pause)
         else:
             await connection.close()

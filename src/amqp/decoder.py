@@ -27,7 +27,7 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.work.requests import Decodable, Outcome, Refused, Request, inbox_key
+from src.work.requests import Decodable, Outcome, Refusal, Request, inbox_key
 
 MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
@@ -43,7 +43,7 @@ class Received[O: Decodable]:
 
     delivery: Delivery
     operation: O | None
-    request: Request[O] | Refused
+    request: Request[O] | Refusal
 
     @property
     def properties(self) -> Properties:
@@ -51,7 +51,7 @@ class Received[O: Decodable]:
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        return self.properties.headers or {}
+        return self.delivery.headers
 
     @property
     def sender(self) -> str:
@@ -133,15 +133,14 @@ class Decoder[O: Decodable]:
             asked = delivery.routing_key
             problem = UnknownOperation.named(asked, nearest.operations(asked, self._operations), __version__)
         outcome = Outcome.of(problem, operation)
-        if (delivery.properties.headers or {}).get(wire.DRY_RUN) or delivery.size > len(delivery.body):
-            return Received(delivery, operation, Refused(outcome))
-        return Received(delivery, operation, Refused(outcome, _key(delivery.properties), _fingerprint(delivery)))
+        if delivery.headers.get(wire.DRY_RUN) or delivery.size > len(delivery.body):
+            return Received(delivery, operation, Refusal(outcome))
+        return Received(delivery, operation, Refusal(outcome, _key(delivery.properties), _fingerprint(delivery)))
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
-        properties, body = delivery.properties, delivery.body
-        headers = properties.headers or {}
-        self._check_form(properties, headers, delivery.size)
-        data, dry_run = _decoded(operation, body, self._max_body), _dry_run(headers)
+        self._check_form(delivery)
+        properties, headers = delivery.properties, delivery.headers
+        data, dry_run = _decoded(operation, delivery.body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
             raise IdempotencyKeyRequired
@@ -154,12 +153,13 @@ class Decoder[O: Decodable]:
             dry_run=dry_run,
         )
 
-    def _check_form(self, properties: Properties, headers: Mapping[str, Any], size: int) -> None:
+    def _check_form(self, delivery: Delivery) -> None:
         """Raise the Problem that a message is which need not be read to be refused."""
+        properties, headers = delivery.properties, delivery.headers
         if UNDECODABLE in headers:
             raise Malformed("The message has properties that are no valid AMQP.")
-        if size > self._max_body:
-            raise TooLarge(f"The body has {size} bytes; this service takes {self._max_body}.")
+        if delivery.size > self._max_body:
+            raise TooLarge(f"The body has {delivery.size} bytes; this service takes {self._max_body}.")
         if not _CHARSET.fullmatch(properties.content_encoding or "utf-8"):
             raise UnsupportedEncoding
         if not _CONTENT_TYPE.fullmatch(properties.content_type or wire.JSON):
@@ -170,7 +170,7 @@ class Decoder[O: Decodable]:
 
 def died(delivery: Delivery) -> object:
     """Why the broker has moved it here from another queue: it puts the last death first. A sender may forge it."""
-    deaths = (delivery.properties.headers or {}).get("x-death")
+    deaths = delivery.headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else None
     return last.get("reason") if isinstance(last, dict) else None
 

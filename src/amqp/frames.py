@@ -83,6 +83,10 @@ class Delivery:
     header_size: int = 0
     arrived: float = 0.0  # when, by the monotonic clock
 
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.properties.headers or {}
+
 
 class Contents:
     """Puts the frames of one message together. Of a body ``limit`` bytes are kept, and the others counted."""

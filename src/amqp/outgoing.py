@@ -58,11 +58,11 @@ class Settled:
     received: Received[Any]
     outcome: Outcome
 
-    def replies(self) -> list[Message]:
+    def reply(self) -> Message | None:
         """The answer, to the address that this copy of the request names, and to it alone."""
         received, outcome = self.received, self.outcome
         if received.reply_to is None:
-            return []
+            return None
         properties = Properties(
             content_type=outcome.content_type,
             message_id=next(_REPLY_IDS),
@@ -71,7 +71,7 @@ class Settled:
             delivery_mode=PERSISTENT,
             headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else None,
         )
-        return [Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)]
+        return Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)
 
     def events(self, names: wire.Names) -> list[Message]:
         """What happened, each under an id that is the same however often it is published."""
@@ -79,10 +79,10 @@ class Settled:
             return []
         return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
 
-    def dead_letters(self, names: wire.Names, *, answered: bool) -> list[Message]:
+    def dead_letter(self, names: wire.Names, *, answered: bool) -> Message | None:
         """The request as it came (of a body that was too large the beginning), where nobody else would hear of it."""
         reason = self._reason(answered=answered)
-        return [_dead_letter(self.received, reason, self.outcome, names)] if reason else []
+        return _dead_letter(self.received, reason, self.outcome, names) if reason else None
 
     def _reason(self, *, answered: bool) -> str | None:
         received, outcome = self.received, self.outcome

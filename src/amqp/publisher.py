@@ -22,13 +22,27 @@ ROUND_TRIP = 5  # seconds that a broker may take to answer
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Whether we ``insist`` on what is refused, and with how many ``losses`` of its connection a message is given up.
+    """Whether we ``insist`` on what is refused, and after how many ``losses`` of its connection a message is given up.
 
     A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
     """
 
     insist: bool = False
     losses: float = math.inf
+
+    def again(self, result: Result, tried: int) -> bool:
+        """Whether a message of which this became is published again, after so many tries."""
+        match result:
+            case Result.TAKEN:
+                return False
+            case Result.REFUSED:
+                return self.insist
+            case Result.UNKNOWN:
+                return tried < self.losses
+            case Result.MISSING:
+                return True
+            case _:
+                assert_never(result)
 
 
 ONCE = Tries(losses=3)
@@ -38,33 +52,6 @@ UNLESS_REFUSED = Tries()
 """A refused message is given up, but never one whose connection was lost."""
 
 FOREVER = Tries(insist=True)
-
-
-class _Effort:
-    """What is left of the tries."""
-
-    def __init__(self, tries: Tries) -> None:
-        self._insist = tries.insist
-        self._losses = tries.losses
-
-    def spend(self, results: Sequence[Result]) -> None:
-        """An attempt had these results."""
-        if Result.UNKNOWN in results:
-            self._losses -= 1
-
-    def again(self, result: Result) -> bool:
-        """Whether a message of which this became is published again."""
-        match result:
-            case Result.TAKEN:
-                return False
-            case Result.REFUSED:
-                return self._insist
-            case Result.UNKNOWN:
-                return self._losses > 0
-            case Result.MISSING:
-                return True
-            case _:
-                assert_never(result)
 
 
 class Publisher:
@@ -82,11 +69,10 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
-        effort, taken = _Effort(tries), [False] * len(messages)
-        pending = list(range(len(messages)))
-        pausing = pauses.growing(first=0.1, longest=2)
-        apart = False
-        while pending:
+        taken, pending, apart = [False] * len(messages), list(range(len(messages))), False
+        for tried, pause in enumerate(pauses.growing(first=0.1, longest=2), 1):
+            if not pending:
+                break
             with telemetry.BROKER.waiting(self):
                 await self._outbound.ready()
             attempted = [messages[index] for index in pending]
@@ -96,12 +82,11 @@ class Publisher:
                 taken[index] = result is Result.TAKEN
             if failed := len(pending) - results.count(Result.TAKEN):
                 log.warning("%d of %d messages were refused or lost with the connection", failed, len(pending))
-            effort.spend(results)
-            pending = [index for index, result in zip(pending, results, strict=True) if effort.again(result)]
+            pending = [index for index, result in zip(pending, results, strict=True) if tries.again(result, tried)]
             if Result.MISSING in results:
                 await self._restore()
             if pending:
-                await asyncio.sleep(next(pausing))
+                await asyncio.sleep(pause)
         return taken
 
     async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[Result]:

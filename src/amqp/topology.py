@@ -50,7 +50,7 @@ class Topology:
     async def _declare_exchanges(self, channel: Declaring) -> None:
         names = self._names
         unrouted: FieldTable = {"alternate-exchange": names.unrouted}
-        for name in (names.dead, names.unrouted, names.expired, names.parked, names.released):
+        for name in names.fanouts:
             await channel.exchange_declare(name, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await channel.exchange_declare(names.requests, exchange_type="topic", durable=True, arguments=unrouted)
@@ -91,7 +91,7 @@ class Topology:
 
     async def _bind_queues(self, channel: Declaring) -> None:
         names = self._names
-        for name in (names.dead, names.unrouted, names.expired, names.parked, names.released):
+        for name in names.fanouts:
             await channel.queue_bind(name, name)
         await channel.exchange_bind(names.events, names.released)
         if self._partitions > 1:

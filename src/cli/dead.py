@@ -17,7 +17,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at the requests that could not be served, send them again, or drop them.",
+    help="What could not be served: look at it, send it again, drop it.",
 )
 
 
@@ -50,11 +50,11 @@ def show(context: typer.Context, letter: Id) -> None:
 
 @app.command()
 def replay(context: typer.Context, letter: SomeId = "", *, every: All = False) -> None:
-    """Send a dead letter to the service again, as a new request that nobody waits for.
+    """Send a dead letter to the service again, as a new request.
 
-    It leaves the queue when RabbitMQ has confirmed the request, whose id derives from the letter's: however often this
-    is interrupted and begun again, the request is applied once. One whose change stands already stays where it is.
-    Exit code 1 where a letter was not sent.
+    Nobody waits for its answer. It leaves the queue when RabbitMQ has confirmed the request, whose id derives from the
+    letter's: however often this is interrupted and begun again, the request is applied once. One whose change stands
+    already stays where it is. Exit code 1 where a letter was not sent.
 
     \b
     ./db dead replay 0a1b2c3d4e5f

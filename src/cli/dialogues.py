@@ -14,6 +14,7 @@ import pydantic_core
 
 from src.cli.ending import NO_WAY, end
 
+LONGEST_NAME = 80  # characters that are shown of one
 _NAMESPACE = uuid.UUID("0d5a9f6e-52a1-5a5c-8f0a-6a3f2b7f2a11")
 
 type Step = tuple[str, dict[str, Any]]
@@ -87,9 +88,11 @@ def _dialogue(line: bytes, number: int) -> Dialogue | Refused:
 
 
 def _name(said: Any) -> str:
-    """As it can be printed: a lone half of a surrogate pair cannot."""
+    """As it can be printed: a lone half of a surrogate pair cannot, and nobody would read a long one."""
     name = said.get("dialogue_id") if isinstance(said, dict) else None
-    return name.encode(errors="backslashreplace").decode() if isinstance(name, str) else ""
+    if not isinstance(name, str):
+        return ""
+    return name[:LONGEST_NAME].encode(errors="backslashreplace").decode() + "…" * (len(name) > LONGEST_NAME)
 
 
 def _checked(dialogue: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from src.cli import target
+from src.cli.ending import end
 
 BROKEN = 1
 
@@ -12,20 +13,29 @@ Strict = Annotated[bool, typer.Option("--strict", help="Let a warning be a failu
 
 
 def doctor(context: typer.Context, *, strict: Strict = False) -> None:
-    """Look at broker, database, clock and settings, and say what to do.
+    """Look at all that the service stands on, and say what to do.
 
-    Exits 1 where the service could not keep its promise. Changes nothing.
+    That is broker, database, clock and settings. Changes nothing. Exit code 1 where the service could not keep its
+    promise.
+
+    \b
+    ./db doctor
+    ./db doctor --strict
     """
     import asyncio
     import logging
 
     from src import service
     from src.cli.output import print_line
+    from src.dialects import Unservable
     from src.operate.findings import Level
 
     settings = target.settings(context)
     logging.disable()  # what a library would say is a finding
-    findings = asyncio.run(service.examine(settings))
+    try:
+        findings = asyncio.run(service.examine(settings))
+    except Unservable as error:
+        end(str(error), BROKEN)
     for finding in findings:
         print_line(finding.line)
     failures = {Level.BROKEN, Level.WARNING} if strict else {Level.BROKEN}

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import typer
 
+from src.cli.printable import printable
+
 NO_ANSWER = 1
 NO_WAY = 2
 STOPPED = 130
@@ -15,7 +17,7 @@ STOPPED = 130
 
 def end(line: str, code: int) -> NoReturn:
     """End the program with one line on stderr."""
-    typer.echo(line.replace("\n", " "), err=True)
+    typer.echo(printable(line.replace("\n", " ")), err=True)
     raise typer.Exit(code)
 
 

@@ -79,7 +79,7 @@ class Letter:
     @property
     def line(self) -> str:
         """What ``dead list`` says of it."""
-        named = "  ".join(map(printable, (self.reason, self.operation, str(self.message.message_id or "-"))))
+        named = "  ".join((self.reason, self.operation, str(self.message.message_id or "-")))
         return f"{self.id}  {_age(self.headers.get(wire.DIED_AT)):>7}  {self.size:>9}  {named}"
 
     @property
@@ -89,9 +89,9 @@ class Letter:
         about |= {f"header {name}": value for name, value in self.message.headers.items()}
         body = self.message.body.decode(errors="backslashreplace")
         return [
-            *(f"{printable(name)}: {_text(value)}" for name, value in about.items()),
+            *(f"{name}: {_text(value)}" for name, value in about.items()),
             "",
-            *(printable(line) for line in body.split("\n")),
+            *body.split("\n"),
         ]
 
     def again(self) -> aio_pika.Message:
@@ -118,16 +118,13 @@ def _retryable(kind: type[Problem] = Problem) -> set[str]:
     return own.union(*map(_retryable, kind.__subclasses__()))
 
 
-def printable(text: str) -> str:
-    """On one line, whatever is in it: a stranger has written it."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def _text(value: object) -> str:
-    text = (
-        value if isinstance(value, str) else pydantic_core.to_json(value, fallback=repr, bytes_mode="base64").decode()
-    )
-    return printable(text)
+    if isinstance(value, str):
+        return value
+    try:
+        return pydantic_core.to_json(value, fallback=repr, bytes_mode="base64").decode()
+    except pydantic_core.PydanticSerializationError:  # nested too deep
+        return repr(value)
 
 
 def _count(value: object) -> int:

@@ -89,7 +89,7 @@ class _Box:
         message = letter.again()
         try:
             await self._requests.publish(message, letter.operation, timeout=connections.CONNECT_TIMEOUT)
-        except DeliveryError:
+        except (DeliveryError, TypeError, ValueError):  # the last two: it has what AMQP has no room for
             return "RabbitMQ does not take the request"
         await self.take(letter)
         print_line(f"{letter.id}  replayed as {message.message_id}")

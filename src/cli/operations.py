@@ -21,9 +21,10 @@ Name = Annotated[str, typer.Argument(help="The operation to show: <entity>.<oper
 
 
 def operations(name: Name = "") -> None:
-    """List the operations, or show one: its request, its answer, its events and its problems.
+    """List the operations, or show all of one.
 
-    Needs no service, and no broker. docs/reference.md has all of them, and the fields of every entity.
+    One is shown with its request, its answer, its events and its problems. Needs no service, and no broker.
+    docs/reference.md has all of them, and the fields of every entity.
 
     \b
     ./db operations

@@ -1,14 +1,17 @@
-"""Where the commands print: coloured on a terminal, plain in a pipe."""
+"""Where the commands print: coloured on a terminal, plain in a pipe; nothing that is printed steers the terminal."""
 
 import errno
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 
 from src.cli.ending import NO_ANSWER, end
+from src.cli.printable import printable
 
 
 class Output(Console):
@@ -22,14 +25,20 @@ class Output(Console):
         with writing():
             super().print(*objects, **how)
 
+    def print_document(self, document: bytes) -> None:
+        """Print JSON with a line for each value."""
+        text = json.dumps(json.loads(document), indent=2, ensure_ascii=False)
+        lines = "\n".join(map(printable, text.split("\n")))
+        self.print(JSONHighlighter()(lines), soft_wrap=True)
+
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
 def print_line(line: str) -> None:
-    """Print the line as it is, at once."""
+    """Print the line at once."""
     with writing():
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(printable(line) + "\n")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from aio_pika.exceptions import ChannelPreconditionFailed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,11 +16,12 @@ from src import wire
 from src.cli import dialogues
 from src.cli.dialogues import Dialogue
 from src.cli.ending import NO_ANSWER
-from src.cli.output import Output
+from src.cli.output import print_line
 from src.cli.runner import run
 from src.cli.tally import Tally
 from src.cli.target import Target
 from src.client import Client
+from src.errors import why
 
 
 def play(to: Target, file: Path, *, concurrency: int, repeat: int, timeout: float) -> None:
@@ -29,7 +31,7 @@ def play(to: Target, file: Path, *, concurrency: int, repeat: int, timeout: floa
     run(to, _play(to, tallies, concurrency, timeout))
     same = len({tally.digest for tally in tallies}) == 1
     if len(tallies) > 1:
-        Output().print("every answer was the same each time" if same else "ANSWERS DIFFER from one time to the next")
+        print_line("every answer was the same each time" if same else "ANSWERS DIFFER from one time to the next")
     if not same or refused or any(tally.failures for tally in tallies):
         raise typer.Exit(NO_ANSWER)
 
@@ -55,7 +57,11 @@ async def _dialogue(db: Client, dialogue: Dialogue, tally: Tally, free: asyncio.
     async with free:
         for index, (operation, body) in enumerate(dialogue.steps):
             message_id, asked = str(uuid.uuid5(dialogue.origin, f"request {index}")), time.monotonic()
-            reply = await db.request(operation, body, message_id=message_id, partition_key=dialogue.name)
+            try:
+                reply = await db.request(operation, body, message_id=message_id, partition_key=dialogue.origin)
+            except ChannelPreconditionFailed as error:
+                tally.fail(dialogue, operation, f"RabbitMQ refuses the message: {why(error)}")
+                continue
             tally.note(dialogue, message_id, operation, reply.body, time.monotonic() - asked)
             if reply.content_type == wire.PROBLEM:
                 tally.fail(dialogue, operation, reply.type)
@@ -69,9 +75,8 @@ def _reported(what: str, tally: Tally) -> Iterator[None]:
         with _progress(what, tally):
             yield
     finally:
-        out = Output()
         for line in tally.lines(time.monotonic() - begun):
-            out.print(line, markup=False, soft_wrap=True)
+            print_line(line)
 
 
 @contextmanager

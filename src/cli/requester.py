@@ -17,7 +17,7 @@ from src.client import Client, Options, Reply
 def call(to: Target, operation: str, body: str, **options: Unpack[Options]) -> None:
     """Print the answer; end the program with exit code 1 where it is a problem."""
     reply = run(to, _call(to, operation, _parse(body), options))
-    Output().print_json(reply.body.decode(), ensure_ascii=False)
+    Output().print_document(reply.body)
     if reply.content_type == wire.PROBLEM:
         raise typer.Exit(NO_ANSWER)
 
@@ -40,7 +40,7 @@ def _parse(body: str) -> dict[str, Any]:
 
 async def _call(to: Target, operation: str, body: dict[str, Any], options: Options) -> Reply:
     async with Client(to.rabbitmq_url, to.service) as db:
-        if not await db.serving():
+        if not await db.serving(options.get("timeout")):
             end(f"the service {to.service!r} is not running; `send` leaves a request for when it does", NO_WAY)
         return await db.request(operation, body, **options)
 

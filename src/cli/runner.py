@@ -12,6 +12,7 @@ from src.amqp import connections
 from src.cli.ending import NO_ANSWER, NO_WAY, STOPPED, end
 from src.cli.target import Target
 from src.client import NoReply, NoService
+from src.errors import why
 
 
 def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
@@ -34,7 +35,7 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
     except InvalidFrameError:  # it answers, and closes the connection instead of opening it
         end(f"{broker} refuses the connection: is there such a virtual host?", NO_WAY)
     except (AMQPError, OSError) as error:
-        end(f"{broker} cannot be reached: {str(error) or type(error).__name__}", NO_WAY)
+        end(f"{broker} cannot be reached: {why(error)}", NO_WAY)
 
 
 async def _until_told[T](work: Coroutine[Any, Any, T]) -> T:

@@ -1,5 +1,6 @@
 """Run the service, and bring its database up to it: ``serve``, ``migrate``."""
 
+import logging
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ def serve(context: typer.Context) -> None:
 
     from src import service
     from src.amqp.connections import Refused
+    from src.dialects import Unservable
     from src.operate import logs
 
     settings = target.settings(context)
@@ -28,7 +30,7 @@ def serve(context: typer.Context) -> None:
     try:
         if not uvloop.run(service.serve(settings)):
             raise typer.Exit(FAILED)
-    except Refused as error:
+    except (Refused, Unservable) as error:
         end(str(error), FAILED)
 
 
@@ -41,15 +43,17 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
+    from src import revision as revisions
     from src.database import describe, place
+    from src.dialects import Unservable
     from src.operate import logs
-    from src.operate import revision as revisions
 
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
         command.upgrade(revisions.config(), revision)
-    except CommandError as error:
+        logging.getLogger("db").info("%s is migrated to %s", place(settings.dsn), revision)
+    except (CommandError, Unservable) as error:
         end(str(error), FAILED)
     except (DBAPIError, OSError) as error:
-        end(f"PostgreSQL at {place(settings.dsn)}: {describe(error)}", FAILED)
+        end(f"{place(settings.dsn)}: {describe(error)}", FAILED)

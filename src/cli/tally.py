@@ -84,7 +84,7 @@ class Tally:
 
     def _latencies(self) -> str:
         several = len(self.seconds) > 1
-        cuts = statistics.quantiles(self.seconds, n=100) if several else self.seconds * 99
+        cuts = statistics.quantiles(self.seconds, n=100, method="inclusive") if several else self.seconds * 99
         percentiles = ", ".join(f"p{percent} {cuts[percent - 1] * 1000:.0f} ms" for percent in (50, 90, 99))
         return f"{percentiles}, longest {max(self.seconds) * 1000:.0f} ms"
 

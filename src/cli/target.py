@@ -8,7 +8,7 @@ import typer
 
 @dataclass(frozen=True)
 class Target:
-    """The servers and the name of the service, as the settings have them. ``database_url`` is PostgreSQL's own form."""
+    """The servers and the name of the service, as the settings have them: ``database_url`` is their ``dsn``."""
 
     rabbitmq_url: str = field(repr=False)
     database_url: str = field(repr=False)

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import pydantic_core
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from src.cli.output import Output, print_line
+from src.cli.printable import printable
 from src.cli.runner import run
 from src.cli.target import Target
 from src.client import Client, Event
@@ -46,5 +47,5 @@ def _print_as_json(event: Event) -> None:
 def _print_short(event: Event) -> None:
     what = event.body.get("id") or event.body.get("detail") or ""
     version = "" if event.entity_version is None else f"v{event.entity_version}"
-    line = f"[dim]{event.time or ''}[/]  [bold]{escape(event.name):<24}[/]  {escape(str(what))}  {version}"
-    Output().print(line.rstrip(), soft_wrap=True)
+    time, name, rest = map(printable, (str(event.time or ""), event.name, f"{what}  {version}".rstrip()))
+    Output().print(Text.assemble((time, "dim"), "  ", (f"{name:<24}", "bold"), f"  {rest}"), soft_wrap=True)

@@ -26,6 +26,21 @@ _REFUSED = (*_NO_SERVICE, ChannelAccessRefused, exceptions.ChannelPreconditionFa
 """What the broker would say again, however often it is tried."""
 
 
+class _Lane:
+    """A channel that requests go out on; where it was closed, another."""
+
+    def __init__(self, open_: Callable[[], Awaitable[aio_pika.Exchange]]) -> None:
+        self._open = open_
+        self._opening = asyncio.Lock()
+        self._requests: aio_pika.Exchange | None = None
+
+    async def publish(self, message: aio_pika.Message, operation: str) -> None:
+        async with self._opening:
+            if self._requests is None or self._requests.channel.is_closed:
+                self._requests = await self._open()
+        await self._requests.publish(message, operation)
+
+
 class Client:
     """A connection to one service. Any number of calls may be in flight, from any number of tasks of one event loop.
 
@@ -41,8 +56,8 @@ class Client:
         self._names = wire.Names(service)
         self._timeout = timeout
         self._connection: AbstractRobustConnection
-        self._requests: aio_pika.Exchange | None = None
-        self._opening = asyncio.Lock()
+        self._requests, self._suspects = _Lane(self._open_requests), _Lane(self._open_requests)
+        self._suspecting = asyncio.Lock()
         self._expected: dict[str, asyncio.Future[Reply]] = {}  # by correlation id
 
     async def __aenter__(self) -> Self:
@@ -82,9 +97,18 @@ class Client:
             await self._repeat_while_lost(lambda: self._publish(operation, message))
         return str(message.message_id)
 
-    async def serving(self) -> bool:
-        """Whether the service runs, and takes requests at this moment. Raises NoService where it was never started."""
-        return await self._repeat_while_lost(self._is_consumed)
+    async def serving(self, timeout: float | None = None) -> bool:
+        """Whether the service runs, and takes requests at this moment.
+
+        Raises NoService where it was never started, ConnectionError where the broker says nothing for ``timeout``
+        seconds (the client's where it is None).
+        """
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._repeat_while_lost(self._is_consumed)
+        except TimeoutError:
+            raise ConnectionError(f"the broker gave no answer within {seconds:g} s") from None
 
     @asynccontextmanager
     async def events(self, pattern: str = "#") -> AsyncIterator[AsyncIterator[Event]]:
@@ -154,10 +178,12 @@ class Client:
             del self._expected[correlation_id]
 
     async def _publish(self, operation: str, message: aio_pika.Message) -> None:
-        async with self._opening:
-            if self._requests is None or self._requests.channel.is_closed:
-                self._requests = await self._open_requests()
-        await self._requests.publish(message, operation)
+        """One message that is too large for the broker closes the channel on all: which it was shows each alone."""
+        try:
+            await self._requests.publish(message, operation)
+        except exceptions.ChannelPreconditionFailed:
+            async with self._suspecting:
+                await self._suspects.publish(message, operation)
 
     async def _open_requests(self) -> aio_pika.Exchange:
         """A reply comes to the channel that its request was published on, which must consume replies by then."""

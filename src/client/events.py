@@ -17,7 +17,7 @@ type Arrived = asyncio.Queue[AbstractIncomingMessage | None]
 
 
 async def subscribe(channel: aio_pika.Channel, exchange: str, pattern: str) -> AsyncIterator[Event]:
-    """Every event that the exchange gets from now on under a name that fits the pattern.
+    """Every event that the exchange gets from now on under a name that fits the pattern; what is none is left out.
 
     The iteration raises ConnectionError when the channel is closed by somebody else.
     """
@@ -36,5 +36,6 @@ async def _read(arrived: Arrived) -> AsyncIterator[Event]:
             await message.ack()
         except connections.LOST:
             break
-        yield read_event(message)
+        if event := read_event(message):
+            yield event
     raise ConnectionError("the connection was lost, and with it the queue of events: what happened since is missed")

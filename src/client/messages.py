@@ -12,6 +12,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from .. import wire
 from ..errors import PREFIX, Problem
 
+LONGEST_KEY = 65_536  # bytes: a header that does not fit a frame would end the connection, and all that waits on it
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -66,14 +68,17 @@ def problem(document: Mapping[str, Any]) -> Problem:
     kind = kinds.get(document.get("type", ""), Problem)
     found = kind(document.get("detail"), document.get("errors", ()))
     found.version = document.get("version")
+    found.retry_after = document.get("retry_after")
     return found
 
 
 def write_request(body: object, options: Options) -> aio_pika.Message:
-    """The message that asks for it; where the reply goes is left to the caller."""
+    """The message that asks for it; where the reply goes is left to the caller. Raises ValueError."""
     headers: dict[str, Any] = {}
     if (key := options.get("partition_key")) is not None:
         headers[wire.PARTITION_KEY] = str(key)
+        if len(str(key).encode()) > LONGEST_KEY:
+            raise ValueError(f"a partition_key has up to {LONGEST_KEY} bytes")
     if options.get("dry_run"):
         headers[wire.DRY_RUN] = True
     return aio_pika.Message(
@@ -89,8 +94,15 @@ def read_reply(message: AbstractIncomingMessage) -> Reply:
     return Reply(message.body, message.type or "", message.content_type or "", message.correlation_id or "")
 
 
-def read_event(message: AbstractIncomingMessage) -> Event:
+def read_event(message: AbstractIncomingMessage) -> Event | None:
+    """The event; None where a stranger has published there what is none."""
     headers: dict[str, Any] = dict(message.headers)
+    try:
+        body = pydantic_core.from_json(message.body)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        return None
     return Event(
         name=message.routing_key or "",
         id=message.message_id,
@@ -98,5 +110,5 @@ def read_event(message: AbstractIncomingMessage) -> Event:
         causation_id=headers.get(wire.CAUSATION_ID),
         correlation_id=message.correlation_id,
         time=headers.get(wire.CLOUD_EVENT + "time"),
-        body=pydantic_core.from_json(message.body),
+        body=body,
     )

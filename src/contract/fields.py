@@ -124,10 +124,12 @@ def _is_id(schema: JSONSchema) -> bool:
 
 
 def _one_of(options: list[str]) -> str:
-    plain = [option for option in options if f"-{option}" in options]
-    if len(plain) * 2 == len(options):
-        return f"one of {', '.join(plain)}, descending with - before it"
-    return f"one of {', '.join(options)}"
+    plain = [option for option in options if f"-{option}" in options and ":" not in option]
+    if not plain:
+        return f"one of {', '.join(options)}"
+    nullable = [option for option in plain if f"{option}:first" in options]
+    nulls = f", nulls where :first or :last after {' or '.join(nullable)} says" if nullable else ""
+    return f"one of {', '.join(plain)}, descending with - before it{nulls}"
 
 
 def _range(least: int | None, most: int | None, words: str) -> str:

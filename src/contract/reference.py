@@ -19,6 +19,7 @@ ALWAYS = (
     errors.TooLarge,
     errors.ResultTooLarge,
     errors.DeadlineExceeded,
+    errors.RateLimited,
     errors.Internal,
 )
 """What any request may be answered; ``unknown-operation`` is the answer to what is no operation."""
@@ -128,7 +129,8 @@ def _problems(operation: Operation) -> Iterator[type[Problem]]:
     model, given = operation.entity.model, operation.request.model_fields
     own = operation in operation.entity.own
     unique = any(all(name in given for name in names) for names in keys.uniques(model)) if given else False
-    if ("id" in given and given["id"].is_required()) or (unique and not operation.writes):
+    asked_for = unique and not operation.writes and not operation.name.endswith("exists")
+    if ("id" in given and given["id"].is_required()) or asked_for:
         yield errors.NotFound
     if operation.name == "create" or (operation.writes and _some_unique(operation)):
         yield errors.Conflict

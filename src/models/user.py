@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src import crud
-from src.base import JSON, UNCHANGED, Record, Row, Schema
+from src.base import JSON, UNCHANGED, Key, Record, Row, Schema
 from src.entity import Entity
 
 Username = Annotated[str, Field(min_length=1, max_length=200)]
@@ -17,7 +17,7 @@ Email = Annotated[str, Field(max_length=320)]
 class User(Record):
     __tablename__ = "users"
 
-    username: Mapped[str] = mapped_column(unique=True)
+    username: Mapped[Key] = mapped_column(unique=True)
     email: Mapped[str | None]
     name: Mapped[str | None]
     attributes: Mapped[JSON] = mapped_column(default=dict, server_default="{}")
@@ -48,6 +48,10 @@ class GetByUsername(Schema):
     username: Username
 
 
+class UsernameExists(Schema):
+    exists: bool
+
+
 entity = Entity(User, create=CreateUser, update=UpdateUser, read=ReadUser)
 
 
@@ -55,3 +59,9 @@ entity = Entity(User, create=CreateUser, update=UpdateUser, read=ReadUser)
 async def get_by_username(session: AsyncSession, request: GetByUsername) -> User:
     """The user who has this name."""
     return await crud.find(session, User, username=request.username)
+
+
+@entity.query("username_exists")
+async def username_exists(session: AsyncSession, request: GetByUsername) -> UsernameExists:
+    """Whether a user has this name."""
+    return UsernameExists(exists=await crud.exists(session, User, {"username": request.username}))

@@ -23,6 +23,7 @@ from src import wire
 from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, Refused, close_channel, named, place
 from src.amqp.topology import Topology
 from src.amqp.upkeep import Restoring
+from src.errors import why
 from src.operate.findings import Finding, broken, ok, warning
 
 AT_LEAST_ONCE = (3, 10)  # the first that dead-letters at least once
@@ -46,8 +47,8 @@ async def look(url: str, topology: Topology, names: wire.Names, partitions: int)
     except InvalidFrameError:  # after the login: it closes instead of opening
         return [broken(f"RabbitMQ at {place(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
     except LOST as error:
-        said = str(error) or type(error).__name__
-        return [broken(f"RabbitMQ at {place(url)} does not answer: {said}", "Start it, or correct RABBITMQ_URL")], 0
+        what = f"RabbitMQ at {place(url)} does not answer: {why(error)}"
+        return [broken(what, "Start it, or correct RABBITMQ_URL")], 0
 
 
 @asynccontextmanager

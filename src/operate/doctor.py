@@ -9,13 +9,11 @@ from ipaddress import ip_address
 import sqlalchemy as sa
 from yarl import URL
 
-from src import wire
+from src import dialects, wire
 from src.amqp.topology import Topology
 from src.database import Database
 from src.operate import broker_checks, database_checks
 from src.operate.findings import Finding, ok, warning
-
-VERIFYING = ("verify-full", "verify-ca")  # sslmode
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,8 @@ class Subject:
     topology: Topology
     names: wire.Names
     partitions: int
+    largest: int
+    """Bytes of an answer."""
 
 
 async def examine(subject: Subject) -> list[Finding]:
@@ -35,7 +35,7 @@ async def examine(subject: Subject) -> list[Finding]:
     broker, replicas = await broker_checks.look(
         subject.rabbitmq_url, subject.topology, subject.names, subject.partitions
     )
-    database = await database_checks.look(subject.database, replicas)
+    database = await database_checks.look(subject.database, replicas, subject.largest)
     return [*broker, *database, *_reach(subject.rabbitmq_url, subject.dsn)]
 
 
@@ -45,13 +45,10 @@ def _reach(rabbitmq_url: str, dsn: str) -> list[Finding]:
     found = []
     if not _is_here(broker.host):
         found += _broker_elsewhere(broker)
-    if not _is_here(database.host) and database.query.get("sslmode") not in VERIFYING:
-        found.append(
-            warning(
-                f"PostgreSQL at {database.host} is another host, and its certificate is not asked for",
-                "Set sslmode=verify-full and sslrootcert in DATABASE_URL",
-            )
-        )
+    dialect = dialects.of(database.get_backend_name())
+    if not _is_here(database.host) and (remedy := dialect.untrusted(database)):
+        what = f"{dialect.name} at {database.host} is another host, and its certificate is not asked for"
+        found.append(warning(what, remedy))
     return found or [ok("broker and database are on this machine, or reached over TLS")]
 
 

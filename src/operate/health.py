@@ -9,8 +9,8 @@ from src.amqp.batches import BatchSubscriber
 from src.amqp.connections import close_channel
 from src.database import Database, describe
 from src.errors import Unavailable
-from src.operate import revision
 from src.operate.asking import Question
+from src.revision import Revision
 
 OK = "ok"
 KEEP = 1  # seconds that an answer is kept, so that who asks often loads nobody
@@ -46,7 +46,7 @@ class Health:
         return dict(zip(self._questions, said, strict=True)) | consumed
 
     async def _check_schema(self) -> None:
-        if await revision.compare(self._database) is revision.Revision.BEHIND:
+        if await self._database.revision() is Revision.BEHIND:
             raise Unavailable("behind this version")
 
     async def _make_round_trip(self) -> None:

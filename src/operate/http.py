@@ -4,18 +4,22 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from src.amqp.connections import Refused
 from src.operate import metrics
 from src.operate.health import OK, Health, Parts
 from src.operate.metrics import Metrics
 
+MOST = 100  # connections at a time: those that somebody leaves open must not use up the process's files
 GRACE = 1  # seconds that whoever is being answered may hold up the end
 
 
@@ -60,7 +64,7 @@ async def answering(
 def _configuration(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -68,6 +72,19 @@ def _configuration(app: Starlette) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
+
+
+class _Connection(H11Protocol):
+    """The newest is always answered: where there are too many, the oldest is closed."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.since = monotonic()
+        connections = cast("set[_Connection]", self.connections)
+        if len(connections) > MOST:
+            oldest = min(connections, key=lambda each: each.since)
+            connections.discard(oldest)
+            oldest.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -82,6 +99,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
+    except UnicodeError as error:
+        raise Refused(f"HTTP_HOST: {host} is no host") from error
     except OSError as error:
         reason = (error.strerror or "").partition(" (")[0].lower()
         raise Refused(f"HTTP_PORT: {host}:{port} is not to be had: {reason}") from error

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 import structlog
+from rich.console import Console
 
 from src import __version__
 
 TRAITS = ("partition", "operation", "message_id", "correlation_id", "trace_id", "reason")
 """The fields of a JSON line beside ``timestamp``, ``level``, ``event``, ``logger``, ``service``, ``version``: of the
 queue or the request that it is about, where it is about one. ``docs/operations.md`` promises them."""
+
+UNSAID = ("error when creating transport", "Got frame for closed channel", "Context impl ", "Will assume ")
+"""How these begin: that the broker is away, which we say; its answer to the closing of a channel that we do not wait
+for; which database Alembic takes PostgreSQL for."""
 
 
 def configure(level: str, form: Literal["text", "json"], service: str) -> None:
@@ -36,13 +41,15 @@ def configure(level: str, form: Literal["text", "json"], service: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("aio_pika", "aiormq"):  # each reconnection is said once by us
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    logging.getLogger("aiormq.connection").addFilter(_matters)
+    for verbose in ("aiormq.connection", "alembic.runtime.migration"):
+        logging.getLogger(verbose).addFilter(_matters)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _rendered(form: Literal["text", "json"]) -> Sequence[structlog.typing.Processor]:
     if form == "text" and sys.stderr.isatty():
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        colors = not Console(stderr=True).no_color  # as NO_COLOR asks
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
     render = structlog.processors.JSONRenderer() if form == "json" else structlog.processors.LogfmtRenderer()
     return [structlog.processors.format_exc_info, render]
 
@@ -55,5 +62,5 @@ def _named(service: str) -> structlog.typing.Processor:
 
 
 def _matters(record: logging.LogRecord) -> bool:
-    """Not that the broker is away, which we say, nor its answer to the closing of a channel that we do not wait for."""
-    return not str(record.msg).startswith(("Got frame for closed channel", "error when creating transport"))
+    """Whether it is none of ``UNSAID``."""
+    return not str(record.msg).startswith(UNSAID)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client import exposition
 
@@ -23,7 +24,7 @@ class Metrics:
 
     def __init__(self, database: Database, operations: Iterable[Operation]) -> None:
         self._database = database
-        self._inbox = Question(self._measure_inbox, keep=KEEP, patience=PATIENCE)
+        self._inbox = Question(partial(inbox.measure, database), keep=KEEP, patience=PATIENCE)
         _begin(operations)
 
     async def exposition(self) -> bytes:
@@ -47,10 +48,6 @@ class Metrics:
             rows, age = math.nan, math.nan
         telemetry.INBOX_ROWS.set(rows)
         telemetry.INBOX_AGE.set(age)
-
-    async def _measure_inbox(self) -> tuple[float, float]:
-        async with self._database.connect() as connection:
-            return await inbox.measure(connection)
 
 
 def _begin(operations: Iterable[Operation]) -> None:

@@ -8,28 +8,32 @@ against several.
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cache, partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base
+from src.clock import now
 from src.database import Database, nobodys_fault
+from src.dialects import Dialect, types
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # that a request is given
-TAKE_BACK_TIMEOUT = 5  # seconds: a stop waits for it
+DELETE_TIMEOUT = 5  # seconds: a stop waits for it
 
 table = sa.Table(
     "suspects",
     Base.metadata,
-    sa.Column("key", sa.LargeBinary(32), primary_key=True, comment="sha256 of what tells a request from others"),
-    sa.Column("attempt", sa.Uuid, primary_key=True),
-    sa.Column("begun_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+    sa.Column("key", types.Digest, primary_key=True, comment="sha256 of what tells a request from others"),
+    sa.Column("attempt", types.Identifier, primary_key=True),
+    sa.Column("begun_at", types.Moment, server_default=sa.func.now(), nullable=False),
 )
 
 
@@ -38,61 +42,65 @@ def digest(*words: str | None, body: bytes) -> bytes:
     return hashlib.sha256(repr(words).encode() + body).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt at the request with this key. To begin it twice is to begin it once."""
-
-    key: bytes
-    id: UUID = field(default_factory=uuid4)
+type Begin = Callable[[], Awaitable[bool]]
 
 
 class Suspects:
-    """The table. Whoever makes an attempt holds ``alone``."""
+    """The table. An attempt that ends with what the process ``survives`` is forgotten, and blames nobody."""
 
-    def __init__(self, database: Database) -> None:
-        self.alone = asyncio.Lock()
+    def __init__(self, database: Database, survives: tuple[type[BaseException], ...]) -> None:
         self._database = database
+        self._survives = survives
+        self._alone = asyncio.Lock()
         self._ended: set[UUID] = set()  # attempts whose rows the database was not there to delete
 
-    async def begin(self, attempt: Attempt) -> bool:
-        """Whether the attempt may be made; it is counted then, and committed. Raises Transient, Unavailable."""
-        ended = list(self._ended)
-        async with self._database.transaction() as session:
+    @asynccontextmanager
+    async def attempt(self, key: bytes) -> AsyncIterator[Begin]:
+        """An attempt at the request with this key, once no other is made. Whoever gets to its end is acquitted.
+
+        What this gives counts it, once however often it is called, and says whether the attempt may be made. It raises
+        Transient, Unavailable.
+        """
+        attempt = uuid4()
+        async with self._alone:
+            try:
+                yield partial(self._begin, key, attempt)
+            except self._survives:
+                await self._delete(attempt, table.c.attempt == attempt)
+                raise
+            await self._delete(attempt, table.c.key == key)
+
+    async def _begin(self, key: bytes, attempt: UUID) -> bool:
+        ended, dialect = list(self._ended), self._database.dialect
+        async with self._database.session() as session:
             with nobodys_fault():
                 connection = await session.connection()
-                await connection.execute(_DELETE_ENDED, {"ended": ended})
-                await connection.execute(_BEGIN, {"key": attempt.key, "attempt": attempt.id})
-                counted = await connection.scalar(_COUNT, {"key": attempt.key}) or 0
+                await connection.execute(_deletion(dialect), {"ended": ended})
+                row: dict[str, list[Any]] = {"key": [key], "attempt": [attempt], "begun_at": [now()]}
+                await connection.execute(*dialect.insertion(table, row, new=True))
+                counted = await connection.scalar(_COUNT, {"key": key}) or 0
         self._ended.difference_update(ended)
         return counted <= ATTEMPTS
 
-    async def take_back(self, attempt: Attempt) -> None:
-        """It was given up, and says nothing of its request. Raises nothing."""
-        await self._delete(attempt, table.c.attempt == attempt.id)
-
-    async def acquit(self, attempt: Attempt) -> None:
-        """Its request is done with, and whatever was counted against it. Raises nothing."""
-        await self._delete(attempt, table.c.key == attempt.key)
-
-    async def _delete(self, attempt: Attempt, which: sa.ColumnElement[bool]) -> None:
+    async def _delete(self, attempt: UUID, which: sa.ColumnElement[bool]) -> None:
+        """The attempt has ended, and counts no more. Raises nothing."""
         try:
-            async with asyncio.timeout(TAKE_BACK_TIMEOUT), self._database.transaction() as session:
+            async with asyncio.timeout(DELETE_TIMEOUT), self._database.session() as session:
                 await (await session.connection()).execute(sa.delete(table).where(which))
         except Exception as error:  # whatever it is: the next attempt sees to it
             log.warning("an attempt that has ended still counts: %s", type(error).__name__)
-            self._ended.add(attempt.id)
+            self._ended.add(attempt)
 
 
-_BEGIN = insert(table).on_conflict_do_nothing()
 _COUNT = sa.select(sa.func.count()).where(table.c.key == sa.bindparam("key"))
-_DELETE_ENDED = sa.delete(table).where(
-    table.c.attempt == sa.any_(sa.bindparam("ended", type_=sa.ARRAY(sa.Uuid, dimensions=1)))
-)
 
 
-async def purge(session: AsyncSession, retention: timedelta) -> int:
-    """Forget the attempts that are older than this, by the clock of the database; how many they were."""
-    deleted = await (await session.connection()).execute(
-        sa.delete(table).where(table.c.begun_at < sa.func.now() - retention)
-    )
+@cache
+def _deletion(dialect: Dialect) -> sa.Delete:
+    return sa.delete(table).where(dialect.among(table.c.attempt, "ended"))
+
+
+async def purge(session: AsyncSession, before: datetime) -> int:
+    """Forget the attempts that were begun before that time; how many they were."""
+    deleted = await (await session.connection()).execute(sa.delete(table).where(table.c.begun_at < before))
     return deleted.rowcount

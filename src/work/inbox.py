@@ -7,16 +7,20 @@ there has been applied, and one whose row is not there has not.
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgpack
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from src import rows
 from src.base import Base
-from src.work.requests import Event, Outcome, Refused, Request, State
+from src.clock import now
+from src.database import Database
+from src.dialects import Dialect, types
+from src.work.requests import Event, Outcome, Refusal, Request, State
 
 COMPRESS_FROM = 1024  # bytes
 FORMAT = 1
@@ -28,10 +32,10 @@ _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less
 table = sa.Table(
     "inbox",
     Base.metadata,
-    sa.Column("key", sa.LargeBinary(32), primary_key=True, comment="sha256 of sender, NUL, message_id"),
-    sa.Column("fingerprint", sa.LargeBinary(32), nullable=False, comment="sha256 of operation, content type, body"),
-    sa.Column("outcome", sa.LargeBinary, nullable=False, comment="msgpack, zlib from 1 KiB"),
-    sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, index=True),
+    sa.Column("key", types.Digest, primary_key=True, comment="sha256 of sender, NUL, message_id"),
+    sa.Column("fingerprint", types.Digest, nullable=False, comment="sha256 of operation, content type, body"),
+    sa.Column("outcome", types.Blob, nullable=False, comment="msgpack, zlib from 1 KiB"),
+    sa.Column("received_at", types.Moment, nullable=False, index=True),
 )
 
 
@@ -54,16 +58,16 @@ class Memory:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Any] | Refused) -> Entry | None:
+    def recall(self, request: Request[Any] | Refusal) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
         return self._found.get(request.key) or self.served.get(request.key)
 
-    def refuse(self, refused: Refused) -> Outcome:
+    def refuse(self, refusal: Refusal) -> Outcome:
         """The stored outcome of the same request, else its refusal."""
-        entry = self.recall(refused)
-        return entry.outcome if entry and entry.fingerprint == refused.fingerprint else refused.outcome
+        entry = self.recall(refusal)
+        return entry.outcome if entry and entry.fingerprint == refusal.fingerprint else refusal.outcome
 
     def note(self, request: Request[Any], outcome: Outcome) -> None:
         """Of each key the first final outcome counts."""
@@ -79,7 +83,7 @@ async def look_up(session: AsyncSession, keys: Collection[bytes]) -> dict[bytes,
     """Those of the keys that were served before."""
     if not keys:
         return {}
-    found = await (await session.connection()).execute(_LOOK_UP, {"keys": list(keys)})
+    found = await (await session.connection()).execute(_looking_up(rows.of(session).dialect), {"keys": list(keys)})
     return {key: Entry(fingerprint, decode(outcome)) for key, fingerprint, outcome in found}
 
 
@@ -92,56 +96,45 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
     keys = sorted([*entries, *unserved])
     if not keys:
         return
-    connection = await session.connection()
-    arrays = {
-        "keys": keys,
-        "fingerprints": [entries[key].fingerprint if key in entries else b"" for key in keys],
-        "outcomes": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
+    connection, dialect = await session.connection(), rows.of(session).dialect
+    arrays: dict[str, list[Any]] = {
+        "key": keys,
+        "fingerprint": [entries[key].fingerprint if key in entries else b"" for key in keys],
+        "outcome": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
+        "received_at": [now()] * len(keys),
     }
-    written = await connection.execute(_RECORD, arrays)
+    written = await connection.execute(*dialect.insertion(table, arrays, new=True))
     if written.rowcount < len(keys):
         raise ServedElsewhere
     if unserved:
-        await connection.execute(_DELETE, {"keys": list(unserved)})
+        await connection.execute(_deletion(dialect), {"keys": list(unserved)})
 
 
-def _bytes(name: str) -> sa.BindParameter[Any]:
-    return sa.bindparam(name, type_=sa.ARRAY(sa.LargeBinary, dimensions=1))
+@cache
+def _looking_up(dialect: Dialect) -> sa.Select[bytes, bytes, bytes]:
+    return sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(dialect.among(table.c.key, "keys"))
 
 
-_LOOK_UP = sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(table.c.key == sa.any_(_bytes("keys")))
-_DELETE = sa.delete(table).where(table.c.key == sa.any_(_bytes("keys")))
-_SERVED = sa.func.unnest(_bytes("keys"), _bytes("fingerprints"), _bytes("outcomes")).table_valued(
-    "key", "fingerprint", "outcome"
-)
-_RECORD = (
-    insert(table)
-    .from_select(
-        ["key", "fingerprint", "outcome", "received_at"],
-        sa.select(*_SERVED.render_derived().c, sa.func.now()),
-    )
-    .on_conflict_do_nothing()
-)
+@cache
+def _deletion(dialect: Dialect) -> sa.Delete:
+    return sa.delete(table).where(dialect.among(table.c.key, "keys"))
 
 
-async def measure(connection: AsyncConnection) -> tuple[float, float]:
+async def measure(database: Database) -> tuple[float, float]:
     """About how many requests are remembered, and the age of the oldest in seconds."""
-    rows, age = (await connection.execute(_MEASURE)).one()
-    return max(rows, 0.0), float(age or 0.0)
+    async with database.connect() as connection:
+        remembered = await connection.scalar(database.dialect.remembered)
+        oldest = await connection.scalar(sa.select(sa.func.min(table.c.received_at)))
+    return max(remembered or 0.0, 0.0), (now() - oldest).total_seconds() if oldest else 0.0
 
 
-_MEASURE = sa.select(  # the rows as the last ANALYZE or VACUUM has counted them
-    sa.text("(SELECT reltuples FROM pg_class WHERE oid = 'inbox'::regclass)"),
-    sa.select(sa.extract("epoch", sa.func.now() - sa.func.min(table.c.received_at))).scalar_subquery(),
-)
-
-
-async def purge(session: AsyncSession, retention: timedelta, limit: int) -> int:
-    """Forget at the most ``limit`` requests received longer ago than that; how many they were."""
-    before = sa.func.now() - retention  # the database's time, as in received_at: no other clock may empty the inbox
+async def purge(session: AsyncSession, before: datetime, limit: int) -> int:
+    """Forget at the most ``limit`` requests received before that time; how many they were."""
     old = sa.select(table.c.key).where(table.c.received_at < before).limit(limit).with_for_update(skip_locked=True)
-    deleted = await (await session.connection()).execute(sa.delete(table).where(table.c.key.in_(old)))
-    return deleted.rowcount
+    connection = await session.connection()
+    keys = (await connection.scalars(old)).all()
+    await connection.execute(_deletion(rows.of(session).dialect), {"keys": keys})
+    return len(keys)
 
 
 def encode(outcome: Outcome) -> bytes:

@@ -16,11 +16,12 @@ from src import rows, telemetry
 from src.base import Record
 from src.changes import Changes
 from src.clock import now, timestamp
-from src.database import Database, Refusals, nobodys_fault, translate
+from src.database import Database, nobodys_fault, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
+from src.refusals import Refusals
 from src.work import inbox
-from src.work.requests import Event, Outcome, Refused, Request, State
+from src.work.requests import Event, Outcome, Refusal, Request, State
 from src.work.sizes import Sizes
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the 
 JITTER = 0.05  # seconds, times the attempt
 
 type Requests = Sequence[Request[Operation]]
-type Asked = Sequence[Request[Operation] | Refused]
+type Asked = Sequence[Request[Operation] | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class UnitOfWork:
     async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
         named = [request.key for request in asked if request.key]
         keys = set(named)
-        async with self._database.transaction() as session:
+        async with self._database.session(by_request=True) as session:
             with nobodys_fault():
                 found = await inbox.look_up(session, keys)
             memory = inbox.Memory(found)
@@ -106,7 +107,7 @@ class UnitOfWork:
             with nobodys_fault():
                 await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
         telemetry.DUPLICATES.inc(len(named) - len(keys) + len(found))
-        return [memory.refuse(each) if isinstance(each, Refused) else next(outcomes) for each in asked]
+        return [memory.refuse(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
 
     async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """The first way: all together, and one flush."""

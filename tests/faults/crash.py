@@ -65,7 +65,7 @@ DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
     "reading": (Reader, "_outcome", lambda _, __, request: request.data),
     "refusing": (Decoder, "refuse", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
-    "answering": (Settled, "replies", lambda settled: settled.received.delivery.body),
+    "answering": (Settled, "reply", lambda settled: settled.received.delivery.body),
 }
 """When a request that has the poison in it is the end: at which call, and where in its arguments it is."""
 

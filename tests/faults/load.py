@@ -5,12 +5,16 @@ import contextlib
 import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Self
 
+import sqlalchemy as sa
+
 import config
+from dev import nodes
 from src import wire
 from src.client import Client, Reply
+from src.models.session import Session
 from tests import harness, requester
 
 MANY = 250
@@ -88,8 +92,8 @@ class Load:
     async def _assert_rows(self, last: dict[str, Any]) -> None:
         expected = {body["id"]: ("made", 1) for operation, body in self._requests if operation == "session.create"}
         expected[self._shared] = (last["title"], last["version"])
-        found = await harness.fetch(self._url, "SELECT id::text, title, version FROM sessions")
-        assert {row_id: tuple(rest) for row_id, *rest in found} == expected
+        found = await harness.fetch(self._url, sa.select(Session.id, Session.title, Session.version))
+        assert {str(row_id): tuple(rest) for row_id, *rest in found} == expected
         assert await harness.fetch(self._url, "SELECT count(*) FROM inbox") == [(len(self._ids),)]
 
     async def _assert_events(self) -> None:
@@ -120,3 +124,15 @@ async def loaded(settings: config.Settings, size: int = MANY) -> AsyncIterator[L
         yield load
     async with harness.channel(url) as raw:
         await raw.queue_delete(names.events + AUDIT)
+
+
+async def assert_outlived[S: nodes.Node](settings: config.Settings, server: S, end: Callable[[S], None]) -> None:
+    """The server ends twice under load, and starts again: nothing is lost or done twice."""
+    async with harness.Process(settings) as process:
+        await process.consuming()
+        async with loaded(settings) as load:
+            for share in (0.2, 0.5):
+                await load.answered(share)
+                await asyncio.to_thread(end, server)
+                await asyncio.to_thread(server.start)
+            await load.assert_exactly_once()

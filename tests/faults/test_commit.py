@@ -35,7 +35,7 @@ END_IT = f"SELECT pg_terminate_backend(pid) {WAITING} = 'advisory'"
 @contextlib.asynccontextmanager
 async def commits_held(url: str) -> AsyncIterator[None]:
     """A transaction that makes a session does not get through its COMMIT before this is left."""
-    await harness.execute(url, HOLD)
+    await harness.script(url, HOLD)
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
@@ -45,7 +45,7 @@ async def commits_held(url: str) -> AsyncIterator[None]:
 
 
 async def waiting(url: str, what: str) -> bool:
-    return bool((await harness.fetch(url, f"SELECT count(*) {WAITING} = $1", what))[0][0])
+    return bool((await harness.fetch(url, f"SELECT count(*) {WAITING} = :what", what=what))[0][0])
 
 
 def too_late(monkeypatch: pytest.MonkeyPatch) -> Iterable[Entity]:

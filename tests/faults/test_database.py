@@ -11,11 +11,11 @@ from aio_pika import Message
 
 import config
 from dev.postgres import PostgresServer
-from src import database
+from src.dialects import postgresql
 from src.service import Service
 from tests import harness, requester
 from tests.faults.ending import stopped
-from tests.faults.load import loaded
+from tests.faults.load import assert_outlived, loaded
 from tests.harness import Process
 
 RELOAD, WRITE = "SELECT pg_reload_conf()", "SET default_transaction_read_only = off"
@@ -26,14 +26,7 @@ OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg
 async def test_the_database_is_restarted_under_load(
     fragile: config.Settings, postgres: PostgresServer, end: Callable[[PostgresServer], None]
 ) -> None:
-    async with Process(fragile) as process:
-        await process.consuming()
-        async with loaded(fragile) as load:
-            for share in (0.2, 0.5):
-                await load.answered(share)
-                await asyncio.to_thread(end, postgres)
-                await asyncio.to_thread(postgres.start)
-            await load.assert_exactly_once()
+    await assert_outlived(fragile, postgres, end)
 
 
 async def test_requests_sent_while_the_database_is_down_wait_for_it(
@@ -144,7 +137,7 @@ async def test_a_lock_on_a_table_is_waited_for(settings: config.Settings, databa
 async def test_a_lock_that_outlasts_every_attempt_is_waited_for(
     settings: config.Settings, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(database.SERVER_SETTINGS, "lock_timeout", "20")
+    monkeypatch.setitem(postgresql.SERVER_SETTINGS, "lock_timeout", "20")
     async with harness.running(settings), loaded(settings, 50) as load:
         async with locked(database_url, "sessions"):
             await harness.eventually(lambda: said(caplog, "waiting for the database"), "it waits")

@@ -91,7 +91,7 @@ async def test_a_database_that_is_not_migrated_is_said_in_one_line(
     settings: config.Settings, postgres_url: str, database_url: str
 ) -> None:
     await harness.execute(database_url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-    assert "main.py migrate" in await refusal(settings)
+    assert "./db migrate" in await refusal(settings)
 
 
 async def test_a_schema_that_is_ahead_is_warned_of_and_served(settings: config.Settings, database_url: str) -> None:

@@ -87,7 +87,7 @@ async def test_an_outage_of_the_database_in_careful_mode_costs_waiting_and_conde
 
         async def away() -> bool:
             """The database went away while an attempt was made, which could not be taken back; the next one waits."""
-            return "attempt that has ended still counts" in caplog.text and "not consuming" in caplog.text
+            return "attempt that has ended still counts" in caplog.text and "with 1 suspects" in caplog.text
 
         with deadly.poisoned("decoding"):
             for _ in range(2):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from unittest import mock
@@ -10,7 +9,8 @@ from unittest import mock
 import pytest
 
 import config
-from dev import ports
+from dev import ports, processes
+from dev.nodes import Node
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
 from src import telemetry
@@ -111,22 +111,26 @@ async def test_a_frozen_database_delays_neither_probe_nor_scrape(
 
 
 @contextlib.contextmanager
-def frozen(server: PostgresServer) -> Iterator[None]:
-    """It accepts connections, and says nothing."""
-    pid = server.pid or 0
-    os.kill(pid, signal.SIGSTOP)
+def frozen(server: Node) -> Iterator[None]:
+    """It accepts connections, and says nothing, on those either that were open before."""
+    process = processes.find(server.pid or 0)
+    members = processes.family(process) if process else []
+    for each in members:
+        processes.send(each, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for each in members:
+            processes.send(each, signal.SIGCONT)
 
 
 async def test_told_to_stop_while_a_frozen_database_is_asked_it_ends(
     fragile: config.Settings, postgres: PostgresServer
 ) -> None:
     (port,) = ports.free(1)
-    async with Process(fragile, HTTP_PORT=str(port)) as process:
+    async with Process(fragile, HTTP_PORT=str(port)) as process, harness.connected(fragile) as client:
         await process.consuming()
+        await client.call("session.count")  # over a connection that is kept
         with frozen(postgres):
             assert await wrong(port) == {"database", "schema"}
             await ending.stopped(process)

@@ -20,7 +20,7 @@ async def shared(postgres_url: str, template: str, rabbitmq_url: str) -> AsyncIt
         async with database.connect() as connection:
             await connection.run_sync(OfTests.metadata.create_all)
             await connection.commit()
-        await database.close()
+        await database.dispose()
         async with harness.running(settings, ENTITIES) as started:
             yield started
 

@@ -23,7 +23,10 @@ class OfTests(base.Record):
 
 class Note(OfTests):
     __tablename__ = "notes"
-    __table_args__ = (CheckConstraint("number >= 0", name="number"),)
+    __table_args__ = (
+        CheckConstraint("number >= 0", name="number"),
+        CheckConstraint("length(code) <= 5", name="code"),  # to SQLite a column has no length
+    )
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey(Session.__table__.c.id, ondelete="CASCADE"))
     number: Mapped[int] = mapped_column(unique=True)
@@ -81,6 +84,7 @@ async def retitle(session: AsyncSession, request: Retitle) -> Note:
 
 trouble = Entity(Note, read=ReadNote, delete=False, name="trouble")
 """What can go wrong in an operation: none of its handlers is as it should be."""
+TOO_LONG = "too long"
 
 
 @trouble.command("break", emits="broken")
@@ -100,9 +104,28 @@ async def change_and_refuse(session: AsyncSession, request: Change) -> object:
     raise IllegalTransition
 
 
-@trouble.command("calculate", emits="calculated")
-async def calculate(session: AsyncSession, request: Change) -> object:
-    await session.execute(text("SELECT 1 / 0"))
+@trouble.command("make_too_large", emits="made")
+async def make_too_large(session: AsyncSession, request: Change) -> object:
+    return await crud.create(session, Note, session_id=await _session_of(session, request), number=2**63)
+
+
+@trouble.command("make_too_long", emits="made")
+async def make_too_long(session: AsyncSession, request: Change) -> object:
+    return await crud.create(session, Note, session_id=await _session_of(session, request), number=1000, code=TOO_LONG)
+
+
+@trouble.command("change_to_too_long", emits="changed")
+async def change_to_too_long(session: AsyncSession, request: Change) -> object:
+    return await crud.update(session, Note, request.id, {"code": TOO_LONG})
+
+
+async def _session_of(session: AsyncSession, request: Change) -> UUID:
+    return (await crud.get(session, Note, request.id)).session_id
+
+
+@trouble.command("empty", emits="emptied")
+async def empty(session: AsyncSession, request: Change) -> object:
+    await session.execute(text("UPDATE notes SET number = NULL"))
     return await file(session, request)
 
 
@@ -112,10 +135,16 @@ async def misspell(session: AsyncSession, request: Change) -> object:
     return await file(session, request)
 
 
+DAWDLING = {  # SQLite's statements may take as long as they take: there it is a bug like any other
+    "postgresql": ("SET LOCAL statement_timeout = 20", "SELECT pg_sleep(10)"),
+    "mysql": ("SET STATEMENT max_statement_time = 0.02 FOR SELECT sleep(10)",),
+}
+
+
 @trouble.command("dawdle", emits="dawdled")
 async def dawdle(session: AsyncSession, request: Change) -> object:
-    await session.execute(text("SET LOCAL statement_timeout = 20"))
-    await session.execute(text("SELECT pg_sleep(10)"))
+    for statement in DAWDLING[session.get_bind().dialect.name]:
+        await session.execute(text(statement))
     return await file(session, request)
 
 
@@ -123,7 +152,7 @@ async def dawdle(session: AsyncSession, request: Change) -> object:
 async def hide(session: AsyncSession, request: Change) -> object:
     row = await file(session, request)
     with contextlib.suppress(exc.DBAPIError):
-        await session.execute(text("SELECT 1 / 0"))
+        await session.execute(text("SELEKT 1"))
     return row
 
 

@@ -20,6 +20,7 @@ ALTERED = {
 READS = [("session.get", {"id": SESSION}), ("session.list", {}), ("session.count", {}), ("session.exists", {})]
 
 
+@pytest.mark.postgresql  # which prepares statements
 @pytest.mark.parametrize("altered", ALTERED.values(), ids=ALTERED)
 async def test_what_meets_an_altered_table_is_served(
     altered: str, settings: config.Settings, caplog: pytest.LogCaptureFixture
@@ -29,7 +30,7 @@ async def test_what_meets_an_altered_table_is_served(
         asked = [*READS, ("session.update", {"id": SESSION, "metadata": {}}), *READS]
         await db.ask("session.create", {"id": SESSION})
         before = [await db.ask(*each) for each in asked]
-        await harness.execute(settings.dsn, altered)
+        await harness.script(settings.dsn, altered)
         assert [await db.ask(*each) for each in asked] == before
         await harness.execute(settings.dsn, "ALTER TABLE sessions ALTER metadata TYPE json, ALTER title TYPE text")
         for number in range(3):

@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
 import config
 from src.amqp.batches import Batch
 from src.amqp.frames import Delivery, Properties
+from src.clock import now
+from src.database import Database
 from src.service import Service
+from src.work import careful
 from tests import harness, requester
 from tests.faults import crash
 from tests.guarantees.deadly import deaths, poisoned, suspects
@@ -170,12 +175,14 @@ async def test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_agai
             Batch([Delivery(1, key, Properties(), b"", 0)], asyncio.Event(), cast("Any", None), suspect=True)
             for key in "abc"
         ]
-        await asyncio.gather(*(service._subscribers.carefully(batch, serve) for batch in batches))
+        await asyncio.gather(*(service.subscribers.carefully(batch, serve) for batch in batches))
 
 
 async def test_attempts_of_long_ago_are_forgotten(settings: config.Settings) -> None:
-    insert = "INSERT INTO suspects (key, attempt, begun_at) VALUES ('k', gen_random_uuid(), now() - interval '{} days')"
-    await harness.execute(settings.dsn, insert.format(6), insert.format(8))
+    attempts = [{"key": b"k" * 32, "attempt": uuid4(), "begun_at": now() - timedelta(days)} for days in (6, 8)]
+    async with Database(settings.dsn).connect() as connection:
+        await connection.execute(careful.table.insert(), attempts)
+        await connection.commit()
 
     async def forgotten() -> bool:
         return await suspects(settings) == 1

@@ -1,7 +1,7 @@
 """What waits in the service's memory is bounded in bytes, though RabbitMQ counts messages."""
 
 import config
-from src.amqp.batches import BatchSubscriber, Window
+from src.amqp.batches import BatchSubscriber
 from src.service import Service
 from tests import harness, requester
 from tests.guarantees.held import hold
@@ -9,10 +9,6 @@ from tests.guarantees.held import hold
 KIBIBYTE = 1024
 SIZES = {"max_body": 64 * KIBIBYTE, "prefetch_size": 640 * KIBIBYTE, "prefetch": 100, "batch_size": 50}
 LARGE = "x" * 60 * KIBIBYTE
-
-
-def window(subscriber: BatchSubscriber) -> Window | None:
-    return subscriber._window
 
 
 async def test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice(
@@ -41,13 +37,12 @@ async def test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none
 
 
 async def delivered(subscriber: BatchSubscriber, count: int) -> bool:
-    taken = window(subscriber)
-    return taken is not None and taken._expected == count + 1
+    return subscriber.window is not None and subscriber.window.delivered == count
 
 
 async def becomes(service: Service, *, narrow: bool) -> None:
     async def is_so() -> bool:
-        taken = window(service.broker.batch_subscribers[0])
-        return taken is not None and taken.narrow == narrow
+        window = service.broker.batch_subscribers[0].window
+        return window is not None and window.narrow == narrow
 
     await harness.eventually(is_so, f"narrow is {narrow}")

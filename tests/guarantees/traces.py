@@ -3,12 +3,13 @@
 from typing import Any
 
 import config
+from src.models.session import Session
 from tests import harness
 from tests.requester import Collected, Message, Requester
 
 
 async def sessions(settings: config.Settings) -> list[tuple[Any, ...]]:
-    return await harness.fetch(settings.dsn, "SELECT * FROM sessions ORDER BY id")
+    return await harness.rows(settings.dsn, Session)
 
 
 async def no_more(db: Requester, collected: Collected) -> list[Message]:

@@ -1,0 +1,153 @@
+"""PostgreSQL, by asyncpg."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, ClassVar, cast
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+
+from src.dialects import dialect
+from src.dialects.dialect import Arrays, Dialect, Engine, Flaw
+from src.errors import Conflict, ForeignKey, Invalid, Transient, Unavailable
+
+MIGRATION_LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
+SERVER_SETTINGS = {
+    "lock_timeout": f"{dialect.LOCK_TIMEOUT}s",
+    "statement_timeout": f"{dialect.STATEMENT_TIMEOUT}s",
+    "idle_in_transaction_session_timeout": f"{dialect.IDLE_TIMEOUT}s",
+}
+
+OLDEST = 14  # that is maintained
+VERIFYING = ("verify-full", "verify-ca")  # sslmode
+DURABILITY = {
+    "fsync": "a crash of the machine loses what was committed",
+    "full_page_writes": "a crash of the machine may leave pages half written",
+    "synchronous_commit": "a crash of the server loses what was committed",
+}
+
+
+class PostgreSQL(Dialect):
+    """A statement a table, an array a column: the arrays are unnested by the server."""
+
+    name = "PostgreSQL"
+    driver = "asyncpg"
+    port = 5432
+    probe = dialect.probe("current_setting('transaction_read_only') = 'off'", "clock_timestamp()")
+    reading: ClassVar = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    reading_once: ClassVar = {"isolation_level": "AUTOCOMMIT"}
+    facts = sa.text(
+        """
+        SELECT current_setting('server_version') AS version,
+               current_setting('server_version_num')::int / 10000 AS major,
+               current_setting('max_connections')::int
+                 - current_setting('superuser_reserved_connections')::int
+                 - coalesce(current_setting('reserved_connections', true), '0')::int AS connections,
+               current_setting('fsync') AS fsync,
+               current_setting('full_page_writes') AS full_page_writes,
+               current_setting('synchronous_commit') AS synchronous_commit
+        """
+    )
+    lacking = sa.text(
+        """
+        SELECT right_, name FROM unnest(cast(:names AS text[])) AS name,
+               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_
+        WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), right_)
+        """
+    )
+    remembered = sa.text("SELECT reltuples FROM pg_class WHERE oid = 'inbox'::regclass")  # at the last ANALYZE
+    offline = f"SET LOCAL lock_timeout = '{dialect.MIGRATION_PATIENCE}s'"
+    meanings: ClassVar = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+        "40P01": Transient,  # deadlock
+        "40001": Transient,  # serialization failure
+        "55P03": Transient,  # lock timeout
+        "08": Unavailable,  # connection
+        "25006": Unavailable,  # read-only of a sudden
+        "25P03": Unavailable,  # idle in transaction for too long: we were stopped
+        "28": Unavailable,  # the login is refused
+        "3D000": Unavailable,  # there is no such database
+        "53": Unavailable,  # resources
+        "57P0": Unavailable,  # shutdown
+        "58": Unavailable,  # the server's own system
+        "22": Invalid,
+        "23001": ForeignKey,
+        "23502": Invalid,
+        "23503": ForeignKey,
+        "23505": Conflict,
+        "23514": Invalid,
+        "23P01": Conflict,
+        "invalid cached statement": Transient,  # the driver's own: a migration has run
+    }
+    no_login = ("28", "3D000")
+
+    def engine(self, url: sa.URL, application_name: str, *, patient: bool = False) -> Engine:
+        query: dict[str, Any] = dict(url.query)
+        name = query.pop("application_name", application_name)
+        if "sslmode" in query:
+            query["ssl"] = query.pop("sslmode")
+        if "sslrootcert" in query:  # which asyncpg takes from a URL of its own alone
+            query["dsn"] = f"postgresql://?{urlencode({'sslrootcert': query.pop('sslrootcert')})}"
+        arguments = {
+            "timeout": dialect.CONNECT_TIMEOUT,
+            "command_timeout": None if patient else dialect.COMMAND_TIMEOUT,
+            "server_settings": {"application_name": name} | ({} if patient else SERVER_SETTINGS),
+        }
+        return Engine(url.set(drivername="postgresql+asyncpg", query=query), {"connect_args": arguments})
+
+    def code(self, error: object) -> str:
+        """SQLSTATE."""
+        if isinstance(error, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
+            return "invalid cached statement"
+        return getattr(error, "sqlstate", None) or ""
+
+    def unfit(self, facts: Any, largest: int) -> Iterator[Flaw]:  # noqa: ARG002 - it takes a gigabyte
+        if facts.major < OLDEST:
+            yield Flaw("is maintained no more", f"Run {OLDEST} or newer", grave=False)
+
+    def unsafe(self, facts: Any) -> Iterator[Flaw]:
+        off = [(name, why) for name, why in DURABILITY.items() if getattr(facts, name) == "off"]
+        yield from (Flaw(f"has {name}=off: {why}", f"Set {name}=on") for name, why in off)
+
+    def untrusted(self, url: sa.URL) -> str:
+        verified = url.query.get("sslmode") in VERIFYING
+        return "" if verified else "Set sslmode=verify-full and sslrootcert in DATABASE_URL"
+
+    def among(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
+        return cast("sa.ColumnElement[bool]", column == sa.any_(_array(parameter, column.type)))
+
+    def insertion(self, table: sa.Table, rows: Arrays, *, new: bool = False) -> tuple[sa.Insert, Any]:
+        return _insertion(table, tuple(rows), new=new), rows
+
+    def nulls(self, column: sa.UnaryExpression[Any], *, first: bool) -> list[sa.ColumnElement[Any]]:
+        """Said only where it is not what an index has by default."""
+        by_default = first == (column.modifier is sa.sql.operators.desc_op)
+        return [column] if by_default else [*super().nulls(column, first=first)]
+
+    def begin_migration(self, connection: sa.Connection) -> None:
+        connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        connection.execute(sa.text(f"SET lock_timeout = '{dialect.MIGRATION_PATIENCE}s'"))
+
+    def locked(self, error: exc.DBAPIError) -> bool:
+        return self.code(error.orig) == "55P03"
+
+
+def _array(name: str, kind: sa.types.TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=ARRAY(_uncut(kind), dimensions=1))
+
+
+def _uncut(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """A cast to VARCHAR(n) would cut what is too long; without one the database refuses it."""
+    return sa.Text() if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) else kind
+
+
+@cache
+def _insertion(table: sa.Table, names: tuple[str, ...], *, new: bool) -> sa.Insert:
+    columns = [table.c[name] for name in names]
+    arrays = [_array(name, table.c[name].type) for name in names]
+    unnested = sa.func.unnest(*arrays).table_valued(*(sa.column(each.name, each.type) for each in columns))
+    source = sa.select(*unnested.render_derived().c)
+    statement = insert(table).from_select([*names], source)
+    return statement.on_conflict_do_nothing() if new else statement

@@ -1,0 +1,199 @@
+"""SQLite, by aiosqlite: one file, served by one process."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, ClassVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from src.dialects import dialect
+from src.dialects.dialect import Arrays, Dialect, Engine, Flaw, Unservable, row_by_row
+from src.errors import Conflict, ForeignKey, Invalid, TooLarge, Transient, Unavailable
+
+READING = "sqlite_reading"
+IN_MEMORY = "A database in memory is gone with its process: name a file."
+ONE_CONNECTION: dict[str, Any] = {  # has a database in memory, which ends with it
+    "poolclass": AsyncAdaptedQueuePool,
+    "pool_size": 1,
+    "max_overflow": 0,
+    "pool_recycle": -1,
+}
+PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "case_sensitive_like = ON")
+
+OLDEST = (3, 37)  # whose writes and locks were looked at
+FULL = 2  # PRAGMA synchronous
+
+
+class SQLite(Dialect):
+    """A transaction that writes says so as it begins: none has to give up because another was faster."""
+
+    name = "SQLite"
+    driver = "aiosqlite"
+    extra = "sqlite"
+    probe = dialect.probe("1", "strftime('%Y-%m-%d %H:%M:%f', 'now')")
+    reading: ClassVar = {READING: True}
+    reading_once: ClassVar = {READING: True}
+    facts = sa.text(
+        """
+        SELECT sqlite_version() AS version, NULL AS connections, file, journal_mode, synchronous
+        FROM pragma_journal_mode, pragma_synchronous, pragma_database_list WHERE name = 'main'
+        """
+    )
+    remembered = sa.text("SELECT count(*) FROM inbox")
+    offline = f"PRAGMA busy_timeout = {dialect.LOCK_TIMEOUT}000"
+    meanings: ClassVar = {  # https://www.sqlite.org/rescode.html
+        "SQLITE_BUSY": Transient,
+        "SQLITE_LOCKED": Transient,
+        "SQLITE_CANTOPEN": Unavailable,
+        "SQLITE_CORRUPT": Unavailable,
+        "SQLITE_FULL": Unavailable,
+        "SQLITE_IOERR": Unavailable,
+        "SQLITE_NOMEM": Unavailable,
+        "SQLITE_NOTADB": Unavailable,
+        "SQLITE_READONLY": Unavailable,
+        "SQLITE_CONSTRAINT": Invalid,
+        "SQLITE_CONSTRAINT_FOREIGNKEY": ForeignKey,
+        "SQLITE_CONSTRAINT_PRIMARYKEY": Conflict,
+        "SQLITE_CONSTRAINT_UNIQUE": Conflict,
+        "SQLITE_MISMATCH": Invalid,
+        "SQLITE_TOOBIG": TooLarge,
+    }
+    no_login = ("SQLITE_CANTOPEN", "SQLITE_NOTADB")
+
+    def engine(self, url: sa.URL, application_name: str, *, patient: bool = False) -> Engine:  # noqa: ARG002 - no server
+        single = _in_memory(url)
+        if single and patient:  # as migrations are
+            raise Unservable(IN_MEMORY)
+        arguments: dict[str, Any] = {"timeout": dialect.LOCK_TIMEOUT, "isolation_level": None}
+        options = {"connect_args": arguments} | (ONE_CONNECTION if single else {})
+        return Engine(url.set(drivername="sqlite+aiosqlite"), options, single=single)
+
+    def prepare(self, engine: sa.Engine) -> None:
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _refuse, retval=True)
+
+    def place(self, url: sa.URL) -> str:
+        return url.database or ":memory:"
+
+    def code(self, error: object) -> str:
+        return getattr(error, "sqlite_errorname", None) or ""
+
+    def absent(self, url: sa.URL) -> Flaw | None:
+        if _in_memory(url):
+            return Flaw("is gone with its process", "Name a file in DATABASE_URL")
+        if not Path(str(url.database)).exists():
+            return Flaw("is not there", "Make it by ./db migrate, or correct DATABASE_URL")
+        return None
+
+    def unfit(self, facts: Any, largest: int) -> Iterator[Flaw]:  # noqa: ARG002 - it takes a gigabyte
+        if tuple(map(int, facts.version.split(".")[:2])) < OLDEST:
+            yield Flaw("is old", f"Run {'.'.join(map(str, OLDEST))} or newer", grave=False)
+        if not os.access(facts.file, os.W_OK) or not os.access(Path(facts.file).parent, os.W_OK):
+            yield Flaw("is read-only", "Let the service write the file and the folder that it is in")
+
+    def unsafe(self, facts: Any) -> Iterator[Flaw]:
+        if facts.journal_mode != "wal":
+            yield Flaw(f"has journal_mode={facts.journal_mode}", "Put the file on a disk of this machine")
+        if facts.synchronous < FULL:
+            yield Flaw("does not wait for the disk: a crash of the machine loses what was committed", "Report a bug")
+
+    def among(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
+        """The list is one parameter: there may not be one for each of many values."""
+        values = sa.func.json_each(sa.bindparam(parameter, type_=_List(column.type))).table_valued("value").c.value
+        value = sa.func.bytes(values) if isinstance(column.type, sa.LargeBinary) else values
+        return cast("sa.ColumnElement[bool]", column.in_(sa.select(value)))
+
+    def insertion(self, table: sa.Table, rows: Arrays, *, new: bool = False) -> tuple[sa.Insert, Any]:
+        return _insertion(table, new=new), row_by_row(rows)
+
+    def begin_migration(self, connection: sa.Connection) -> None:
+        """A transaction that writes is alone."""
+
+    def locked(self, error: exc.DBAPIError) -> bool:
+        return self.code(error.orig).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+    @contextmanager
+    def alone(self, url: sa.URL) -> Iterator[None]:
+        if _in_memory(url):
+            raise Unservable(IN_MEMORY)
+        with _beside(Path(str(url.database))) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Unservable(f"{url.database} is served by another process.") from None
+            yield
+
+
+def _beside(path: Path) -> IO[bytes]:
+    """A file to lock: to close any handle of the database's own would release the locks that SQLite has on it."""
+    try:
+        return Path(f"{path.resolve()}.serving").open("wb")
+    except OSError as error:
+        raise Unservable(f"{path} cannot be served: {error.filename}: {error.strerror}") from None
+
+
+def _in_memory(url: sa.URL) -> bool:
+    return url.database in {None, "", ":memory:"}
+
+
+def _configure(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+    for name, function in FUNCTIONS.items():
+        connection.create_function(name, 1, function, deterministic=True)
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN" if options.get(READING) else "BEGIN IMMEDIATE")
+
+
+def _refuse(context: ExceptionContext) -> Invalid | None:
+    """An integer that is too large is the driver's to refuse, by an error that is not of the database."""
+    return Invalid("The database refuses a value.") if isinstance(context.original_exception, OverflowError) else None
+
+
+def _lower(text: Any) -> Any:
+    """SQLite's own knows the letters of ASCII."""
+    return text.lower() if isinstance(text, str) else text
+
+
+def _octet_length(value: Any) -> int | None:
+    return None if value is None else len(value if isinstance(value, bytes) else str(value).encode())
+
+
+FUNCTIONS = {"lower": _lower, "octet_length": _octet_length, "bytes": bytes.fromhex}
+
+
+class _List(sa.types.TypeDecorator[Sequence[Any]]):
+    """Values of this type, as a list in JSON; bytes in hexadecimal digits."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, item: sa.types.TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> str:
+        process = self.item.dialect_impl(dialect).bind_processor(dialect)
+        values = [process(each) if process else each for each in value or ()]
+        return json.dumps([each.hex() if isinstance(each, bytes | memoryview) else each for each in values])
+
+
+@cache
+def _insertion(table: sa.Table, *, new: bool) -> sa.Insert:
+    return insert(table).on_conflict_do_nothing() if new else insert(table)
