@@ -731,6 +731,13 @@ MUTANTS = [
         ["tests/databases/test_sqlite.py::test_a_connection_keeps_what_it_commits_and_knows_its_foreign_keys"],
     ),
     Mutant(
+        "SQLite: a thread is left of what could not be opened",
+        "src/dialects/sqlite.py",
+        '            "async_creator_fn": _open,\n',
+        "",
+        ["tests/databases/test_sqlite.py::test_what_cannot_be_opened_leaves_no_thread_that_outlives_the_loop"],
+    ),
+    Mutant(
         "SQLite: lower is that of ASCII",
         "src/dialects/sqlite.py",
         'FUNCTIONS = {"lower": _lower, ',
@@ -749,9 +756,7 @@ MUTANTS = [
         "src/dialects/sqlite.py",
         '        "SQLITE_BUSY": Transient,\n',
         "",
-        [
-            "tests/databases/test_sqlite.py::test_another_process_that_writes_for_long_is_waited_for_and_reads_are_answered"
-        ],
+        ["tests/databases/test_sqlite.py::test_a_statement_that_finds_the_file_locked_is_run_again"],
     ),
     Mutant(
         "what cannot be served is a traceback",

@@ -1,8 +1,10 @@
 """SQLite, by aiosqlite: one file, served by one process."""
 
+import asyncio
 import fcntl
 import json
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -73,7 +75,12 @@ class SQLite(Dialect):
         single = _in_memory(url)
         if single and patient:  # as migrations are
             raise Unservable(IN_MEMORY)
-        arguments: dict[str, Any] = {"timeout": dialect.LOCK_TIMEOUT, "isolation_level": None}
+        arguments: dict[str, Any] = {
+            "async_creator_fn": _open,
+            "check_same_thread": False,
+            "isolation_level": None,
+            "timeout": dialect.LOCK_TIMEOUT,
+        }
         options = {"connect_args": arguments} | (ONE_CONNECTION if single else {})
         return Engine(url.set(drivername="sqlite+aiosqlite"), options, single=single)
 
@@ -140,6 +147,16 @@ def _beside(path: Path) -> IO[bytes]:
         return Path(f"{path.resolve()}.serving").open("wb")
     except OSError as error:
         raise Unservable(f"{path} cannot be served: {error.filename}: {error.strerror}") from None
+
+
+async def _open(*place: Any, **options: Any) -> Any:
+    """Who cannot open it knows before there is a thread, which would outlive the loop that it answers to."""
+    import aiosqlite  # noqa: PLC0415 - an extra
+
+    opened = await asyncio.to_thread(sqlite3.connect, *place, **options)
+    connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
+    connection._thread.daemon = True  # as SQLAlchemy's own: a program ends that forgets to close
+    return await connection
 
 
 def _in_memory(url: sa.URL) -> bool:

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import config
 from src import dialects, service
 from src.base import Base
-from src.database import Database
+from src.database import Database, translate
 from src.dialects import Unservable, dialect, sqlite
+from src.errors import Transient, Unavailable
 from src.models.session import Session, entity
 from src.models.user import User
 from src.operate import metrics
@@ -116,6 +118,16 @@ async def test_a_database_in_memory_is_one_for_all_who_ask() -> None:
     await database.dispose()
 
 
+async def test_what_cannot_be_opened_leaves_no_thread_that_outlives_the_loop() -> None:
+    before = set(threading.enumerate())
+    database = Database("sqlite:////nowhere/x.db")
+    for _ in range(20):
+        with pytest.raises(Unavailable, match="unable to open"):
+            await database.probe()
+        assert not [each for each in set(threading.enumerate()) - before if "asyncio" not in each.name]
+    await database.dispose()
+
+
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 @pytest.mark.parametrize(
     ("url", "said"),
@@ -187,6 +199,20 @@ async def test_another_process_that_writes_for_long_is_waited_for_and_reads_are_
             await harness.eventually(lambda: _is_waited_for(caplog), "the writer waits")
             assert (await load.client.call("session.count"))["count"] > 0
         await load.assert_exactly_once()
+
+
+async def test_a_statement_that_finds_the_file_locked_is_run_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "LOCK_TIMEOUT", 0.1)
+    database = Database(database_url)
+    async with database.reading() as session:
+        with closing(_connect(str(database.url.database))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sa.exc.OperationalError, match="locked") as refused:
+                await session.execute(sa.delete(User))
+    assert isinstance(translate(refused.value), Transient)
+    await database.dispose()
 
 
 def _connect(file: str) -> sqlite3.Connection:
