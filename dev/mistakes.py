@@ -685,6 +685,13 @@ MUTANTS = [
         ["tests/guarantees/test_suspects.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"],
     ),
     Mutant(
+        "that a row was not there is remembered after it was made",
+        "src/rows.py",
+        "        self._parents.pop(key, None)\n",
+        "",
+        ["tests/test_properties.py::test_what_was_found_once"],
+    ),
+    Mutant(
         "SQLite: a list is a parameter for each value",
         "src/dialects/sqlite.py",
         "column.in_(sa.select(value))",

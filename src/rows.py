@@ -323,6 +323,7 @@ class Rows:
         """The row is there, and has its unique values."""
         key = type(row), row.id
         self._by_id[key] = row
+        self._parents.pop(key, None)
         self._owned[key] = _uniques(type(row), row.__dict__)
         self._by_unique |= dict.fromkeys(self._owned[key], row.id)
 

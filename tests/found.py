@@ -125,4 +125,19 @@ CASES = {
             [1],
         ),
     ),
+    # What is rolled back is forgotten; that the row had not been there was not.
+    "looked for in vain, created, changed in a dry run, and looked for again": (
+        "check_batches",
+        Case(
+            [Sent("user.create", {"id": ONE, "username": "ada"}), Sent("user.create", {"id": TWO, "username": "bob"})],
+            [
+                Sent("user.delete", {"id": ONE}),
+                Sent("task.create", {"id": ONE, "user_id": ONE, "title": "ada"}),
+                Sent("task.create", {"id": ONE, "user_id": TWO, "title": "bob"}),
+                Sent("task.start", {"id": ONE}, dry=True),
+                Sent("task.create", {"id": ONE, "user_id": ONE, "title": "eve"}),
+            ],
+            TOGETHER,
+        ),
+    ),
 }

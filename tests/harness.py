@@ -135,6 +135,15 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str, dead
     assert await condition(), what
 
 
+async def ready(settings: config.Settings, queue: str, count: int) -> None:
+    """Wait until so many messages are ready: the broker gives back a moment later what a consumer leaves."""
+
+    async def are_ready() -> bool:
+        return await depth(settings, queue) == count
+
+    await eventually(are_ready, f"{count} messages in {queue}")
+
+
 async def execute(url: str, *statements: str) -> None:
     """Each in a transaction of its own."""
     async with Database(url).connect() as connection:

@@ -84,7 +84,7 @@ async def test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked(shak
         async with served(impatient) as (db, _):
             await raw.queue_unbind(names.parked, names.parked)
             await write(db, 1)
-        assert await harness.depth(shaky, names.partition(0)) == 1
+        await harness.ready(shaky, names.partition(0), 1)
         async with harness.running(shaky):
             assert len(await drained(queue, 2)) == 2
         assert await harness.depth(shaky, names.partition(0)) == 0

@@ -36,7 +36,7 @@ async def test_a_request_is_not_acked_before_what_comes_of_it_is_confirmed(
                 held = holding.enter_context(hold(first, exchange))
                 await db.publish(*request, "m", reply_to=db.reply_to if kind == "answers" else None)
                 await held.reached.wait()
-        assert await harness.depth(settings, names.partition(0)) == 1
+        await harness.ready(settings, names.partition(0), 1)
         async with harness.running(settings):
             once, again = await out.take(2)
         assert await harness.depth(settings, names.partition(0)) == 0
