@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         "the window is as long as its slots",
         "src/work/limit.py",
-        "if counted < slot - slots or",
-        "if counted < slot - slots / 2 or",
+        "counted < slot - slots or",
+        "counted < slot - slots / 2 or",
         ["tests/test_limit.py::test_no_second_holds_more_requests_than_the_limit_of_two_replicas"],
     ),
     Mutant(
@@ -347,8 +347,8 @@ MUTANTS = [
     Mutant(
         "a refusal after a change is not taken back",
         "src/work/unit_of_work.py",
-        "            if batch.refused() or not batch.rows.take_back():\n",
-        "            if batch.refused() or batch.rows.doubtful or [*changes.updates()]:\n",
+        "            if refusal or not batch.rows.take_back():\n",
+        "            if refusal or batch.rows.doubtful or [*changes.updates()]:\n",
         ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
     ),
     Mutant(
@@ -692,6 +692,20 @@ MUTANTS = [
         ["tests/test_properties.py::test_what_was_found_once"],
     ),
     Mutant(
+        "any problem after a swallowed refusal is its answer",
+        "src/work/unit_of_work.py",
+        "if refusal and not tells_of(problem, refusal):",
+        "if False:",
+        ["tests/test_properties.py::test_what_was_found_once"],
+    ),
+    Mutant(
+        "no problem that a handler makes of a refusal is its answer",
+        "src/work/unit_of_work.py",
+        "if refusal and not tells_of(problem, refusal):",
+        "if refusal:",
+        ["tests/test_batches.py::test_a_problem_that_a_handler_makes_of_a_refusal_is_its_answer"],
+    ),
+    Mutant(
         "SQLite: a list is a parameter for each value",
         "src/dialects/sqlite.py",
         "column.in_(sa.select(value))",
@@ -782,7 +796,7 @@ MUTANTS = [
     Mutant(
         "what a session of one's own changes is not counted",
         "src/writing.py",
-        "loaded.versions is not None and loaded.versions.count(self)",
+        "loaded.versions is not None and loaded.versions.count(self, loaded.locked)",
         "False",
         ["tests/embedding/test_versions.py::test_a_change_counts_when_it_is_written"],
     ),

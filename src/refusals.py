@@ -35,6 +35,14 @@ class Refusals:
         return error
 
 
+def tells_of(error: BaseException, refusal: BaseException) -> bool:
+    """Whether an error is the refusal, or was made of it: raised where it was caught, or from it."""
+    told: BaseException | None = error
+    while told is not None and told is not refusal:
+        told = told.__cause__ or told.__context__
+    return told is refusal
+
+
 def watch(engine: sa.Engine) -> None:
     """Raise a refusal again at a commit, and where a savepoint begins or ends, unless it was rolled back."""
     event.listen(engine, "handle_error", _note)

@@ -90,6 +90,15 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def chains(draw: st.DrawFn) -> Case:
+    """Several cases, one after the other and in few batches: each finds what those before it left."""
+    drawn = draw(st.lists(cases(), min_size=3, max_size=8))
+    sequence = [(number, one) for number, case in enumerate(drawn) for one in (*case.before, *case.sent)]
+    renamed = [replace(one, key=one.key and f"{one.key} of {number}") for number, one in sequence]
+    return Case([], renamed, draw(st.sampled_from([[500], [30] * 17, [3, 60, 437]])))
+
+
+@st.composite
 def lawful_programs(draw: st.DrawFn) -> Case:
     """One program that nothing in it refuses, and that asks for no version."""
     before = [Sent(*made) for made in draw(FURNISHED)]

@@ -140,4 +140,16 @@ CASES = {
             TOGETHER,
         ),
     ),
+    # A row that was loaded for another request was known to be absent; alone, the transaction could not be asked.
+    "a problem that has nothing to do with the refusal that was swallowed before it": (
+        "check_batches",
+        Case(
+            [],
+            [
+                Sent("sticker.delete", {"id": ONE}, dry=True),
+                report({"do": "swallow"}, {"do": "get sticker", "id": ONE}),
+            ],
+            TOGETHER,
+        ),
+    ),
 }

@@ -95,6 +95,14 @@ async def swallow(run: Run, entity: Entity, step: Any) -> None:
         await run.session.execute(text("SELEKT 1"))
 
 
+async def explain(run: Run, entity: Entity, step: Any) -> None:
+    """A statement is refused, and the handler makes a problem of it."""
+    try:
+        await run.session.execute(text("SELEKT 1"))
+    except exc.DBAPIError:
+        raise IllegalTransition from None
+
+
 async def risk(run: Run, entity: Entity, step: Any) -> None:
     """A statement is refused under a savepoint of the handler's own, and nobody is told."""
     with contextlib.suppress(exc.DBAPIError):
@@ -134,7 +142,7 @@ def _schema(*bases: type[Schema], **fields: Any) -> type[Schema]:
     return cast("type[Schema]", create_model("Step", __base__=bases, **fields))
 
 
-TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "risk": risk}
+TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "explain": explain, "risk": risk}
 DOES: dict[str, tuple[Do, Entity]] = {name: (does, folder) for name, does in TROUBLE.items()}
 STEPS: dict[str, type[Schema]] = {name: _schema(Schema, do=(Literal[name], ...)) for name in TROUBLE}
 for each in ENTITIES:

@@ -226,6 +226,7 @@ REFUSED = {
     "and nothing else": (step("swallow"),),
     "after a change": (step("update folder", id=ONE, text="new"), step("swallow")),
     "before a change": (step("swallow"), step("update folder", id=ONE, text="new")),
+    "before a problem of another's making": (step("swallow"), step("get folder", id=TWO, version="#7")),
     "under a savepoint of the handler's own": (step("update folder", id=ONE, text="new"), step("risk")),
     "before a change, under a savepoint": (step("risk"), step("update folder", id=ONE, text="new")),
 }
@@ -241,6 +242,15 @@ def test_what_a_handler_does_around_a_refusal_that_it_swallows_is_not_committed(
     outcomes, _ = world.play([others[0], run(*steps, **how), others[1]])
     assert [outcome.state.name for outcome in outcomes] == ["SERVED", "FAILED", "SERVED"]
     assert [found["text"] for _, found in sorted(world.rows().items())] == [None, "other", "other"]
+
+
+@pytest.mark.parametrize("how", [{}, {"dry": True}], ids=["", "dry"])
+def test_a_problem_that_a_handler_makes_of_a_refusal_is_its_answer(world: World, how: dict[str, bool]) -> None:
+    world.begin([folder(ONE, "ada")])
+    steps = step("update folder", id=ONE, text="new"), step("explain")
+    outcomes, _ = world.play([folder(TWO, "bob"), run(*steps, **how), folder(THREE, "eve")])
+    assert [outcome.type for outcome in outcomes][1].endswith("illegal-transition")
+    assert [found["text"] for _, found in sorted(world.rows().items())] == [None, None, None]
 
 
 # What it costs

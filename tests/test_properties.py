@@ -12,7 +12,7 @@ import pytest
 from hypothesis.strategies import SearchStrategy
 
 from tests import books, found, worlds
-from tests.cases import Case, cases, lawful_programs
+from tests.cases import Case, cases, chains, lawful_programs
 from tests.worlds import Batch, Played, Sent, World
 
 SETTINGS = hypothesis.settings(deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -84,18 +84,25 @@ def uncounted(told: Any) -> Any:
 
 
 type Check = Callable[[World, Case], None]
-CHECKS: dict[Check, SearchStrategy[Case]] = {
-    check_batches: cases(),
-    check_books: cases(),
-    check_programs: lawful_programs(),
-}
+CHECKS: list[tuple[Check, SearchStrategy[Case]]] = [
+    (check_batches, cases()),
+    (check_batches, chains()),
+    (check_books, cases()),
+    (check_programs, lawful_programs()),
+]
 
 
-def hold(world: World, check: Check, settings: hypothesis.settings, seed: int | None = None) -> None:
+def hold(
+    world: World,
+    check: Check,
+    strategy: SearchStrategy[Case],
+    settings: hypothesis.settings = SETTINGS,
+    seed: int | None = None,
+) -> None:
     """Look for a case that fails the check."""
 
     @settings
-    @hypothesis.given(case=CHECKS[check])
+    @hypothesis.given(case=strategy)
     def examine(case: Case) -> None:
         hypothesis.assume(case.sent)
         check(world, case)
@@ -106,20 +113,24 @@ def hold(world: World, check: Check, settings: hypothesis.settings, seed: int | 
 
 
 def test_a_batch_gives_what_one_by_one_gives(world: World) -> None:
-    hold(world, check_batches, hypothesis.settings(SETTINGS, max_examples=2 * SETTINGS.max_examples))
+    hold(world, check_batches, cases(), hypothesis.settings(SETTINGS, max_examples=2 * SETTINGS.max_examples))
+
+
+def test_a_long_batch_gives_what_one_by_one_gives(world: World) -> None:
+    hold(world, check_batches, chains(), hypothesis.settings(SETTINGS, max_examples=SETTINGS.max_examples // 5))
 
 
 def test_every_change_is_counted_and_told_and_answered_as_it_was_written(world: World) -> None:
-    hold(world, check_books, SETTINGS)
+    hold(world, check_books, cases())
 
 
 def test_a_program_leaves_what_its_steps_leave_as_requests_of_their_own(world: World) -> None:
-    hold(world, check_programs, SETTINGS)
+    hold(world, check_programs, lawful_programs())
 
 
 @pytest.mark.parametrize(("check", "case"), found.CASES.values(), ids=found.CASES)
 def test_what_was_found_once(world: World, check: str, case: Case) -> None:
-    checks = {each.__name__: each for each in CHECKS}
+    checks = {each.__name__: each for each, _ in CHECKS}
     checks[check](world, case)
 
 
@@ -134,6 +145,6 @@ def test_fresh_seeds(world: World, capsys: pytest.CaptureFixture[str]) -> None:
         with capsys.disabled():
             sys.stdout.write(f"\nPROPERTY_SEED={seed}")
             sys.stdout.flush()
-        for check in CHECKS:
-            hold(world, check, fresh, seed)
+        for check, strategy in CHECKS:
+            hold(world, check, strategy, fresh, seed)
         seed = random.getrandbits(32)

@@ -155,7 +155,7 @@ async def _open(*place: Any, **options: Any) -> Any:
 
     opened = await asyncio.to_thread(sqlite3.connect, *place, **options)
     connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
-    connection._thread.daemon = True  # as SQLAlchemy's own: a program ends that forgets to close
+    connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does: who forgets to close it ends, too
     return await connection
 
 

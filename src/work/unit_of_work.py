@@ -19,7 +19,7 @@ from src.clock import now, timestamp
 from src.database import Database, nobodys_fault, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
-from src.refusals import Refusals
+from src.refusals import Refusals, tells_of
 from src.work import inbox
 from src.work.requests import Event, Outcome, Refusal, Request, State
 from src.work.sizes import Sizes
@@ -186,7 +186,10 @@ class UnitOfWork:
             outcome = self._outcome(request, result, changes)
             await batch.rows.end()
         except Problem as problem:
-            if batch.refused() or not batch.rows.take_back():
+            refusal = batch.refused()
+            if refusal and not tells_of(problem, refusal):
+                raise _Swallowed from refusal
+            if refusal or not batch.rows.take_back():
                 raise _HalfMade from problem
             return _rejection(request, problem)
         if refusal := batch.refused():
