@@ -25,8 +25,8 @@ demo: setup ## Show the service at work, on servers that are found or started
 example: setup ## Run the FastAPI application of examples/fastapi; ARGS="--port 8080" goes to uvicorn
 	@$(SERVERS) && $(RUN) main.py migrate && $(RUN) uvicorn examples.fastapi.app:app $(ARGS)
 
-test: setup ## Run the tests, two files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
-	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile $(ARGS)
+test: setup ## Run the tests, three files at a time; ARGS="..." goes to pytest, "-n 0" is one after the other
+	@$(SERVERS) && $(RUN) pytest -n 3 --dist loadfile $(ARGS)
 
 test-all: setup ## Run every test, the slow ones too, on examples drawn anew; ARGS="..." goes to pytest
 	@$(SERVERS) && HYPOTHESIS_PROFILE=fresh $(RUN) pytest -n 2 --dist loadfile -m "" $(ARGS)

@@ -63,7 +63,7 @@ MUTANTS = [
         "src/subscribers.py",
         "import logging\n",
         "import logging\n\nimport src.cache\n",
-        ["tests/test_laziness.py::test_redis_is_imported_where_requests_are_limited[]"],
+        ["tests/test_laziness.py::test_http_and_redis_are_imported_where_they_are_asked_for"],
     ),
     Mutant(
         "an outage is counted when it is over",
@@ -557,7 +557,9 @@ MUTANTS = [
         "src/amqp/topology.py",
         '"x-dead-letter-exchange": names.expired,',
         '"x-dead-letter-exchange": names.dead,',
-        ["tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_is_answered_and_not_applied[none]"],
+        [
+            "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_is_answered_and_not_applied_whatever_it_claims"
+        ],
     ),
     Mutant(
         "a write that was given up is refused though it was served",
@@ -599,8 +601,8 @@ MUTANTS = [
     Mutant(
         "reads expire while they wait for the database",
         "src/amqp/topology.py",
-        "2 * self._read_ttl",
-        "self._read_ttl",
+        "2 * self._read_ttl * 1000",
+        "self._read_ttl * 500",
         [
             "tests/faults/test_database.py::test_reads_are_answered_while_the_database_is_down_though_writes_that_expired_wait_for_it"
         ],

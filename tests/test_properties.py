@@ -113,7 +113,7 @@ def hold(
 
 
 def test_a_batch_gives_what_one_by_one_gives(world: World) -> None:
-    hold(world, check_batches, cases(), hypothesis.settings(SETTINGS, max_examples=2 * SETTINGS.max_examples))
+    hold(world, check_batches, cases())
 
 
 def test_a_long_batch_gives_what_one_by_one_gives(world: World) -> None:
