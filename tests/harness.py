@@ -135,13 +135,15 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str, dead
     assert await condition(), what
 
 
-async def ready(settings: config.Settings, queue: str, count: int) -> None:
-    """Wait until so many messages are ready: the broker gives back a moment later what a consumer leaves."""
+async def given_back(settings: config.Settings, queue: str) -> int:
+    """How many messages are ready once nobody consumes the queue: the broker hears a moment later that one has gone."""
+    async with channel(settings.rabbitmq_url.get_secret_value()) as raw:
 
-    async def are_ready() -> bool:
-        return await depth(settings, queue) == count
+        async def is_left_alone() -> bool:
+            return not (await raw.declare_queue(queue, passive=True)).declaration_result.consumer_count
 
-    await eventually(are_ready, f"{count} messages in {queue}")
+        await eventually(is_left_alone, f"nobody consumes {queue}")
+    return await depth(settings, queue)
 
 
 async def execute(url: str, *statements: str) -> None:

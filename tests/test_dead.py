@@ -56,7 +56,11 @@ async def ids(settings: config.Settings) -> list[str]:
 
 async def left(settings: config.Settings, count: int) -> None:
     """Wait until there are so many dead letters."""
-    await harness.ready(settings, harness.names(settings).dead, count)
+
+    async def there() -> bool:
+        return await harness.depth(settings, harness.names(settings).dead) == count
+
+    await harness.eventually(there, f"{count} dead letters")
 
 
 async def die(db: Requester, settings: config.Settings, *message_ids: str | None, **more: Any) -> str:

@@ -71,10 +71,6 @@ async def waiting(settings: config.Settings) -> list[int]:
     return [await harness.depth(settings, queue) for queue in queues]
 
 
-async def some_wait(settings: config.Settings) -> bool:
-    return await waiting(settings) > [0]
-
-
 async def test_what_is_in_flight_is_applied_in_order(db: Requester, log: Log, settings: config.Settings) -> None:
     async with harness.running(settings):
         await rename(db)
@@ -89,7 +85,7 @@ async def test_order_survives_a_stop_and_a_start(db: Requester, log: Log, settin
     for stop_after in (COUNT // 3, COUNT * 2 // 3):
         async with harness.running(settings):
             await log.upto(stop_after)
-        await harness.eventually(lambda: some_wait(settings), "the rest is given back")
+        assert await harness.given_back(settings, harness.names(settings).partition(0)) > 0
     async with harness.running(settings):
         await log.upto(COUNT)
     assert log.titles == {SESSION: IN_ORDER}

@@ -65,7 +65,7 @@ async def test_a_full_queue_costs_no_request_its_ack_or_its_answer(shaky: config
     async with full(shaky):
         async with served(shaky) as (db, _):
             await write(db)
-        assert await harness.depth(shaky, names.partition(0)) == 0
+        assert await harness.given_back(shaky, names.partition(0)) == 0
         assert await harness.depth(shaky, names.dead) == 0
 
 
@@ -84,10 +84,10 @@ async def test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked(shak
         async with served(impatient) as (db, _):
             await raw.queue_unbind(names.parked, names.parked)
             await write(db, 1)
-        await harness.ready(shaky, names.partition(0), 1)
+        assert await harness.given_back(shaky, names.partition(0)) == 1
         async with harness.running(shaky):
             assert len(await drained(queue, 2)) == 2
-        assert await harness.depth(shaky, names.partition(0)) == 0
+        assert await harness.given_back(shaky, names.partition(0)) == 0
 
 
 @pytest.mark.slow

@@ -36,10 +36,10 @@ async def test_a_request_is_not_acked_before_what_comes_of_it_is_confirmed(
                 held = holding.enter_context(hold(first, exchange))
                 await db.publish(*request, "m", reply_to=db.reply_to if kind == "answers" else None)
                 await held.reached.wait()
-        await harness.ready(settings, names.partition(0), 1)
+        assert await harness.given_back(settings, names.partition(0)) == 1
         async with harness.running(settings):
             once, again = await out.take(2)
-        assert await harness.depth(settings, names.partition(0)) == 0
+        assert await harness.given_back(settings, names.partition(0)) == 0
     assert (once.id, once.body) == (again.id, again.body)
     assert held.batches == [1]
 
