@@ -754,6 +754,13 @@ MUTANTS = [
         ["tests/databases/test_sqlite.py::test_a_connection_keeps_what_it_commits_and_knows_its_foreign_keys"],
     ),
     Mutant(
+        "SQLite: a new row is written when it refers to a later one",
+        "src/crud.py",
+        "        await loaded.write(row)\n",
+        "        pass\n",
+        ["tests/databases/test_sqlite.py::test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together"],
+    ),
+    Mutant(
         "SQLite: a thread is left of what could not be opened",
         "src/dialects/sqlite.py",
         '            "async_creator_fn": _open,\n',

@@ -56,11 +56,13 @@ async def update[M: Record](
     session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
-    rows.changing(session)
+    loaded = rows.changing(session)
     row = await get(session, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
     await _check_uniques(session, row, changes)
+    if any(changes.get(name) for name, parent in keys.parents(model).items() if parent is model):
+        await loaded.write(row)
     for name, value in changes.items():
         setattr(row, name, value)
     return row

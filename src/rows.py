@@ -150,6 +150,14 @@ class Rows:
         self.changes.add(row)
         self._note(row)
 
+    async def write(self, row: Record) -> None:
+        """Write a new row as it is, before it refers to one that may be written after it.
+
+        Not every database looks at references when all rows of a statement are there.
+        """
+        if self.writes.holds(row):
+            await self._session.flush()
+
     async def remove(self, row: Record) -> None:
         """Delete the row, and what the database takes along."""
         self.changes.remove(row)

@@ -26,12 +26,13 @@ from src.models.user import User
 from src.operate import metrics
 from src.operate.findings import Level
 from src.work.inbox import table as inbox
-from src.work.requests import Request
+from src.work.requests import Request, State
 from src.work.sizes import Sizes
 from src.work.unit_of_work import UnitOfWork
 from tests import forked, harness
 from tests.faults.load import loaded
 from tests.harness import Process
+from tests.worlds import Sent, World
 
 pytestmark = pytest.mark.databases
 
@@ -102,6 +103,22 @@ async def _limit_parameters(session: AsyncSession, most: int) -> None:
     raw = (await (await session.connection()).get_raw_connection()).driver_connection
     assert raw is not None
     await raw._execute(raw._conn.setlimit, sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, most)
+
+
+def test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together(
+    postgres_url: str, template: str
+) -> None:
+    first, second = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+    with World.beside(postgres_url, template) as world:
+        world.begin()
+        outcomes, halvings = world.play(
+            [
+                Sent("folder.create", {"id": first, "name": "first"}),
+                Sent("folder.create", {"id": second, "name": "second", "parent_id": first}),
+                Sent("folder.update", {"id": first, "parent_id": second}),
+            ]
+        )
+    assert ([outcome.state for outcome in outcomes], halvings) == ([State.SERVED] * 3, 0)
 
 
 async def test_a_database_in_memory_is_one_for_all_who_ask() -> None:
