@@ -36,11 +36,15 @@ class Refusals:
 
 
 def tells_of(error: BaseException, refusal: BaseException) -> bool:
-    """Whether an error is the refusal, or was made of it: raised where it was caught, or from it."""
-    told: BaseException | None = error
-    while told is not None and told is not refusal:
-        told = told.__cause__ or told.__context__
-    return told is refusal
+    """Whether an error is the refusal, or was made of it: raised from it, or where it was caught."""
+    chain: dict[int, BaseException] = {}  # it may bite its tail: ``raise error from error``
+    links = [error]
+    while links:
+        link = links.pop()
+        if id(link) not in chain:
+            chain[id(link)] = link
+            links += [each for each in (link.__cause__, link.__context__) if each]
+    return id(refusal) in chain
 
 
 def watch(engine: sa.Engine) -> None:
