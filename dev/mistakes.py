@@ -347,8 +347,8 @@ MUTANTS = [
     Mutant(
         "a refusal after a change is not taken back",
         "src/work/unit_of_work.py",
-        "            if refusal or not batch.rows.take_back():\n",
-        "            if refusal or batch.rows.doubtful or [*changes.updates()]:\n",
+        "            if batch.refused() or not batch.rows.take_back():\n",
+        "            if batch.refused() or batch.rows.doubtful or [*changes.updates()]:\n",
         ["tests/test_sizes.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"],
     ),
     Mutant(
@@ -694,18 +694,11 @@ MUTANTS = [
         ["tests/test_properties.py::test_what_was_found_once"],
     ),
     Mutant(
-        "any problem after a swallowed refusal is its answer",
-        "src/work/unit_of_work.py",
-        "if refusal and not tells_of(problem, refusal):",
-        "if False:",
+        "crud goes on after a refusal",
+        "src/rows.py",
+        "        rows.refusals.check()\n",
+        "        pass\n",
         ["tests/test_properties.py::test_what_was_found_once"],
-    ),
-    Mutant(
-        "no problem that a handler makes of a refusal is its answer",
-        "src/work/unit_of_work.py",
-        "if refusal and not tells_of(problem, refusal):",
-        "if refusal:",
-        ["tests/test_batches.py::test_a_problem_that_a_handler_makes_of_a_refusal_is_its_answer"],
     ),
     Mutant(
         "SQLite: a list is a parameter for each value",
@@ -756,7 +749,7 @@ MUTANTS = [
     Mutant(
         "SQLite: a new row is written when it refers to a later one",
         "src/crud.py",
-        "        await loaded.write(row)\n",
+        "        await loaded.write_new()\n",
         "        pass\n",
         ["tests/databases/test_sqlite.py::test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together"],
     ),
@@ -786,7 +779,7 @@ MUTANTS = [
         "src/dialects/sqlite.py",
         '        "SQLITE_BUSY": Transient,\n',
         "",
-        ["tests/databases/test_sqlite.py::test_a_statement_that_finds_the_file_locked_is_run_again"],
+        ["tests/databases/test_sqlite.py::test_that_a_statement_finds_the_file_locked_is_the_moments_fault"],
     ),
     Mutant(
         "what cannot be served is a traceback",

@@ -62,7 +62,7 @@ async def update[M: Record](
     await _check_parents(session, row, changes)
     await _check_uniques(session, row, changes)
     if any(changes.get(name) for name, parent in keys.parents(model).items() if parent is model):
-        await loaded.write(row)
+        await loaded.write_new()
     for name, value in changes.items():
         setattr(row, name, value)
     return row

@@ -34,17 +34,10 @@ class Refusals:
         error: BaseException | None = self._info.pop(_UNTOLD, None)
         return error
 
-
-def tells_of(error: BaseException, refusal: BaseException) -> bool:
-    """Whether an error is the refusal, or was made of it: raised from it, or where it was caught."""
-    chain: dict[int, BaseException] = {}  # it may bite its tail: ``raise error from error``
-    links = [error]
-    while links:
-        link = links.pop()
-        if id(link) not in chain:
-            chain[id(link)] = link
-            links += [each for each in (link.__cause__, link.__context__) if each]
-    return id(refusal) in chain
+    def check(self) -> None:
+        """Raise again the one that still forbids the commit."""
+        if error := self._info.get(_STANDING):
+            raise error
 
 
 def watch(engine: sa.Engine) -> None:
@@ -69,8 +62,7 @@ def _forget(connection: sa.Connection, *_: object) -> None:
 
 
 def _check(connection: sa.Connection, *_: object) -> None:
-    if error := connection.info.get(_STANDING):
-        raise error
+    Refusals(connection.info).check()
 
 
 def _check_release(connection: sa.Connection, savepoint: str, _context: object) -> None:

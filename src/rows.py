@@ -23,6 +23,7 @@ from src.clock import now
 from src.dialects import Dialect
 from src.loads import Loads
 from src.pieces import Pieces, Selection
+from src.refusals import Refusals
 from src.versions import Versions
 from src.writes import Writes
 
@@ -82,6 +83,8 @@ class Rows:
         self.doubtful = False
         """A statement of the handler's own may have changed anything."""
         self.changes = Changes()
+        self.refusals: Refusals | None = None
+        """After one nothing is answered: what a batch happens to know, a request alone could not ask for."""
 
     async def load(self, wanted: Wanted) -> None:
         """Load what a batch names, one statement an entity and a kind of name, ordered by table and id."""
@@ -150,12 +153,12 @@ class Rows:
         self.changes.add(row)
         self._note(row)
 
-    async def write(self, row: Record) -> None:
-        """Write a new row as it is, before it refers to one that may be written after it.
+    async def write_new(self) -> None:
+        """Write the new rows as they are, before one row of a table comes to refer to another.
 
-        Not every database looks at references when all rows of a statement are there.
+        A flush updates a table before it adds to it, and not every database waits for a statement's last row to look.
         """
-        if self.writes.holds(row):
+        if self.writes.new or self._session.new:
             await self._session.flush()
 
     async def remove(self, row: Record) -> None:
@@ -370,10 +373,12 @@ def _table_name(model: type[Base]) -> str:
 
 
 def of(session: AsyncSession) -> Rows:
-    """The session's rows. Raises TypeError for a session that is none of a ``Database``."""
+    """The session's rows. Raises TypeError for a session that is none of a ``Database``, and a refusal that stands."""
     rows: Rows | None = session.info.get("rows")
     if rows is None:
         raise TypeError("crud works on the sessions of a Database: `async with database.session() as session`")
+    if rows.refusals:
+        rows.refusals.check()
     return rows
 
 

@@ -34,6 +34,11 @@ class Writes:
         """A new row."""
         self._new[row] = None
 
+    @property
+    def new(self) -> bool:
+        """Whether there are new rows that are not yet written."""
+        return bool(self._new)
+
     def holds(self, row: Record) -> bool:
         """Whether the row is new and not yet written."""
         return row in self._new

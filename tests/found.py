@@ -152,4 +152,25 @@ CASES = {
             TOGETHER,
         ),
     ),
+    "a problem that was met in coping with a refusal": (
+        "check_batches",
+        Case([], [Sent("folder.delete", {"id": ONE}, dry=True), report({"do": "cope"})], TOGETHER),
+    ),
+    # A flush updates a table before it adds to it.
+    "a row that comes to refer to a new one": (
+        "check_batches",
+        Case(
+            [
+                Sent("user.create", {"id": ONE, "username": "ada"}),
+                Sent("chat.create", {"id": ONE, "platform": "ada", "external_id": "ada"}),
+                FOLDERS[0],
+            ],
+            [
+                Sent("chat.add_members", {"id": ONE, "user_ids": [ONE]}),
+                FOLDERS[1],
+                Sent("folder.update", {"id": ONE, "parent_id": TWO}),
+            ],
+            TOGETHER,
+        ),
+    ),
 }

@@ -103,6 +103,14 @@ async def explain(run: Run, entity: Entity, step: Any) -> None:
         raise IllegalTransition from None
 
 
+async def cope(run: Run, entity: Entity, step: Any) -> None:
+    """A statement is refused, and the handler looks for a way out."""
+    try:
+        await run.session.execute(text("SELEKT 1"))
+    except exc.DBAPIError:
+        run.see(entity, await crud.get(run.session, entity.model, UUID(int=1)))
+
+
 async def risk(run: Run, entity: Entity, step: Any) -> None:
     """A statement is refused under a savepoint of the handler's own, and nobody is told."""
     with contextlib.suppress(exc.DBAPIError):
@@ -142,7 +150,7 @@ def _schema(*bases: type[Schema], **fields: Any) -> type[Schema]:
     return cast("type[Schema]", create_model("Step", __base__=bases, **fields))
 
 
-TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "explain": explain, "risk": risk}
+TROUBLE: dict[str, Do] = {"refuse": refuse, "swallow": swallow, "explain": explain, "cope": cope, "risk": risk}
 DOES: dict[str, tuple[Do, Entity]] = {name: (does, folder) for name, does in TROUBLE.items()}
 STEPS: dict[str, type[Schema]] = {name: _schema(Schema, do=(Literal[name], ...)) for name in TROUBLE}
 for each in ENTITIES:

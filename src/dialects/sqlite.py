@@ -1,6 +1,5 @@
 """SQLite, by aiosqlite: one file, served by one process."""
 
-import asyncio
 import fcntl
 import json
 import os
@@ -150,13 +149,17 @@ def _beside(path: Path) -> IO[bytes]:
 
 
 async def _open(*place: Any, **options: Any) -> Any:
-    """Who cannot open it knows before there is a thread, which would outlive the loop that it answers to."""
+    """Open the file first: the thread of a connection that cannot be opened outlives the loop that it answers to."""
     import aiosqlite  # noqa: PLC0415 - an extra
 
-    opened = await asyncio.to_thread(sqlite3.connect, *place, **options)
+    opened = sqlite3.connect(*place, **options)
     connection = aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
     connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does: who forgets to close it ends, too
-    return await connection
+    try:
+        return await connection
+    except BaseException:
+        opened.close()
+        raise
 
 
 def _in_memory(url: sa.URL) -> bool:

@@ -19,7 +19,7 @@ from src.clock import now, timestamp
 from src.database import Database, nobodys_fault, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
-from src.refusals import Refusals, tells_of
+from src.refusals import Refusals
 from src.work import inbox
 from src.work.requests import Event, Outcome, Refusal, Request, State
 from src.work.sizes import Sizes
@@ -102,7 +102,9 @@ class UnitOfWork:
             with nobodys_fault():
                 found = await inbox.look_up(session, keys)
             memory = inbox.Memory(found)
-            batch = _Batch(session, rows.of(session), memory, await Refusals.of(session))
+            loaded, refusals = rows.of(session), await Refusals.of(session)
+            loaded.refusals = refusals
+            batch = _Batch(session, loaded, memory, refusals)
             outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
             with nobodys_fault():
                 await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
@@ -186,10 +188,7 @@ class UnitOfWork:
             outcome = self._outcome(request, result, changes)
             await batch.rows.end()
         except Problem as problem:
-            refusal = batch.refused()
-            if refusal and not tells_of(problem, refusal):
-                raise _Swallowed from refusal
-            if refusal or not batch.rows.take_back():
+            if batch.refused() or not batch.rows.take_back():
                 raise _HalfMade from problem
             return _rejection(request, problem)
         if refusal := batch.refused():

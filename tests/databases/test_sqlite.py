@@ -218,7 +218,7 @@ async def test_another_process_that_writes_for_long_is_waited_for_and_reads_are_
         await load.assert_exactly_once()
 
 
-async def test_a_statement_that_finds_the_file_locked_is_run_again(
+async def test_that_a_statement_finds_the_file_locked_is_the_moments_fault(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dialect, "LOCK_TIMEOUT", 0.1)

@@ -16,6 +16,8 @@ from src import crud
 from src.database import Database
 from src.embedding import User
 from src.errors import Conflict, NotFound, Transient, VersionMismatch
+from src.models.chat import Chat
+from src.models.message import Message, Role
 from tests import harness
 
 
@@ -122,6 +124,17 @@ async def test_of_a_deadlock_that_is_swallowed_nothing_stays(database: Database,
     assert all(isinstance(each, (str, Transient)) for each in ended)
     made = [f"{mark} {when}" for mark in kept for when in ("after", "before")]
     assert await names(database) == sorted(["ada", "bob", *made])
+
+
+async def test_a_row_that_is_there_may_come_to_refer_to_a_new_one(database: Database) -> None:
+    async with database.session() as session:
+        chat = await crud.create(session, Chat, platform="irc", external_id="1")
+        old = await crud.create(session, Message, chat_id=chat.id, role=Role.USER, content="old")
+    async with database.session() as session:
+        new = await crud.create(session, Message, chat_id=chat.id, role=Role.USER, content="new")
+        await crud.update(session, Message, old.id, {"reply_to_id": new.id})
+    async with database.reading() as session:
+        assert (await crud.get(session, Message, old.id)).reply_to_id == new.id
 
 
 async def test_who_changes_a_row_that_another_has_changed_is_told(database: Database, ada: UUID) -> None:
