@@ -54,7 +54,7 @@ def of_service(names: wire.Names, workload: Workload, partitions: int, *, reply:
         exchange=names.requests,
         reply_to=replies if reply else None,
         results=(events, replies) if reply else (events,),
-        empty=(names.dead, names.expired, names.unrouted, names.reads),
+        empty=(names.reads, *names.fanouts),
         exchanges=tuple(names.exchanges),
         rows=True,
     )
@@ -67,7 +67,7 @@ def of_reads(names: wire.Names, workload: Workload, callers: int) -> Scene:
         service=names.service,
         requested=(names.reads,),
         exchange=names.requests,
-        empty=(names.dead, names.expired, names.unrouted, names.partition(0)),
+        empty=(names.partition(0), *names.fanouts),
         exchanges=tuple(names.exchanges),
         callers=callers,
     )

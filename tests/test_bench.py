@@ -18,6 +18,7 @@ from bench.programs import PROGRAMS
 from bench.rounds import Result
 from bench.stopwatch import Measure
 from bench.targets import TARGETS
+from src import wire
 from tests import forked, harness
 from tests.started import Started
 
@@ -116,7 +117,8 @@ async def _stop(servers: dict[str, str], seconds: float, queue: Callable[[str], 
         await bench.says("stopping")
         bench.signal(number)
         assert await bench.wait() == 128 + signal.SIGINT, bench.log
-    assert await _depth(servers["RABBITMQ_URL"], first) is None
+    for left in (first, *wire.Names(f"{name}_1").queues(1)):
+        assert await _depth(servers["RABBITMQ_URL"], left) is None
     known = "SELECT 1 FROM pg_database WHERE datname = :name"
     assert not await harness.fetch(servers["DATABASE_URL"], known, name=name)
 
