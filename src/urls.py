@@ -107,16 +107,22 @@ def _check_trust(parameters: Mapping[str, Sequence[str]]) -> None:
         raise ValueError(f"has sslmode={verifying.pop()} without a sslrootcert, the file of certificates to check by")
 
 
-def broker(text: str, ca_file: str | None) -> str:
-    """A broker's URL, with the file of certificates where aiormq reads it. Raises ValueError."""
+def _server(text: str, scheme: str, secure: str) -> URL:
+    """A server's URL, by one of two schemes. Raises ValueError."""
     try:
         url = URL(text)
     except ValueError:
         raise ValueError("is no URL") from None
-    if url.scheme not in {"amqp", "amqps"} or not url.host:
-        raise ValueError("must begin with amqp:// or amqps:// and name a host")
+    if url.scheme not in {scheme, secure} or not url.host:
+        raise ValueError(f"must begin with {scheme}:// or {secure}:// and name a host")
     if not _is_port(url.explicit_port):
         raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
+    return url
+
+
+def broker(text: str, ca_file: str | None) -> str:
+    """A broker's URL, with the file of certificates where aiormq reads it. Raises ValueError."""
+    url = _server(text, "amqp", "amqps")
     if not url.query.get("heartbeat", "0").isdecimal():
         raise ValueError("has a heartbeat that is no number of seconds")
     if not ca_file:
@@ -130,14 +136,7 @@ def broker(text: str, ca_file: str | None) -> str:
 
 def redis(text: str) -> str:
     """A Redis' URL. Raises ValueError."""
-    try:
-        url = URL(text)
-    except ValueError:
-        raise ValueError("is no URL") from None
-    if url.scheme not in {"redis", "rediss"} or not url.host:
-        raise ValueError("must begin with redis:// or rediss:// and name a host")
-    if not _is_port(url.explicit_port):
-        raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
+    url = _server(text, "redis", "rediss")
     if url.path not in {"", "/"} and not re.fullmatch("/[0-9]{1,6}", url.path):
         raise ValueError("names a database that is no number: redis://:password@host:port/0")
     if {*url.query} - {"ssl_ca_certs"} or url.fragment:
