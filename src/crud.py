@@ -61,7 +61,7 @@ async def update[M: Record](
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
     await _check_uniques(session, row, changes)
-    if any(changes.get(name) for name, parent in keys.parents(model).items() if parent is model):
+    if any(changes.get(name) for name in keys.peers(model)):
         await loaded.write_new()
     for name, value in changes.items():
         setattr(row, name, value)

@@ -81,7 +81,7 @@ class Operation:
         return _Names(
             id="id" in fields,
             parents={name: parent for name, parent in references if parent is not model and self.writes},
-            peers=tuple(name for name, parent in references if parent is model),
+            peers=tuple(name for name in keys.peers(model) if name in fields),
             uniques=tuple(unique for unique in keys.uniques(model) if all(name in fields for name in unique)),
         )
 

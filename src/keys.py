@@ -29,6 +29,12 @@ def parents(model: type[Base]) -> dict[str, type[Base]]:
 
 
 @cache
+def peers(model: type[Base]) -> tuple[str, ...]:
+    """The attributes that are foreign keys to the model itself."""
+    return tuple(name for name, parent in parents(model).items() if parent is model)
+
+
+@cache
 def on_delete(model: type[Base], name: str) -> str:
     """What the database does to a row when the one that its foreign key ``name`` refers to is deleted."""
     column = inspect(model).columns[name]
