@@ -32,5 +32,5 @@ RUN ["python", "-c", "import alembic.command, uvloop, src.cli, src.service"]
 USER 10001:10001
 EXPOSE 8080
 
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD python -m src.operate.probe "$HTTP_PORT"
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD python -m src.admin.healthcheck "$HTTP_PORT"
 CMD ["python", "main.py", "serve"]

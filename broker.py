@@ -10,7 +10,7 @@ from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
 
-from src.amqp.batches import BatchSubscriber, Handler, Limits
+from src.amqp.batch_subscriber import BatchSubscriber, Handler, Limits
 from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
 from src.amqp.frames import Tap
 

@@ -25,7 +25,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from src import urls, wire
+from src import wire
+from src.settings import urls
 
 STARTED = Path(__file__).parent / ".servers/urls"
 PLACE = {f"database_{part}" for part in ("url", "host", "port", "user", "password", "name")}

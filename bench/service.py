@@ -10,8 +10,8 @@ from unittest import mock
 from bench.stopwatch import Job, Stopwatch
 from main import app
 from src import service, wire
-from src.amqp.batches import Batch
-from src.subscribers import Subscribers
+from src.amqp.batch_subscriber import Batch
+from src.consumers.subscribers import Subscribers
 
 type Handler = Callable[[Subscribers, Batch], Awaitable[None]]
 

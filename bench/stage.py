@@ -18,10 +18,9 @@ from bench.rows import Rows
 from bench.scene import Failed, Scene
 from src import wire
 from src.amqp.connections import Outbound
-from src.amqp.frames import Properties
-from src.amqp.outgoing import Message
+from src.amqp.frames import Message, Properties
 from src.amqp.publisher import ONCE, Publisher
-from src.amqp.topology import Topology
+from src.consumers.topology import Topology
 
 AT_ONCE = 1000  # messages that are published before their confirms are awaited
 KEYS = 1000  # partition keys, where there are several partitions

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import config
 from src import models, wire
-from src.amqp.decoder import MOST_ERRORS
 from src.amqp.values import DEEPEST
 from src.base import Change
+from src.consumers.decoder import MOST_ERRORS
 from src.contract import fields, reference
 from src.contract.fields import Field
 from src.contract.reference import Description

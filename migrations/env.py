@@ -19,14 +19,14 @@ from sqlalchemy.pool import NullPool
 
 import config
 from migrations import columns
-from src import dialects, pauses, tables
+from src import backoff, dialects, schema
 from src.database import describe
 
 log = logging.getLogger("migrations")
 
 TRIES = 60  # about five minutes
 
-metadata = tables.metadata()
+metadata = schema.metadata()
 
 
 def spelled(kind: sa.types.TypeEngine[Any]) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def run(connection: sa.Connection) -> None:
         transactional_ddl=dialect.transactional_ddl,
     )
     tries = int(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
-    for left, pause in zip(reversed(range(tries)), pauses.growing(longest=5), strict=False):
+    for left, pause in zip(reversed(range(tries)), backoff.growing(longest=5), strict=False):
         if migrated(last=not left):
             return
         time.sleep(pause)

@@ -14,10 +14,10 @@ from sqlalchemy import Column, ColumnElement, MetaData, Table, event, func, insp
 from sqlalchemy.orm import DeclarativeBase, Mapped, TypeResolve, mapped_column
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
-from src.canonical import canonical
 from src.clock import now
 from src.dialects import types
 from src.errors import IllegalTransition
+from src.json_values import canonical
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7

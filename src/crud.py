@@ -12,17 +12,17 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import keys, rows
 from src.base import Base, Record
-from src.canonical import same
 from src.dialects import Dialect
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
-from src.pieces import Selection
+from src.json_values import same
+from src.persistence import identity_map, relations
+from src.persistence.chunked_reads import Selection
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
     """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
-    loaded = rows.changing(session)
+    loaded = identity_map.changing(session)
     if values.get("id") is None:
         values.pop("id", None)
     elif await loaded.exists(model, values["id"]):
@@ -36,7 +36,7 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
 
 async def get[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """The row, locked where the session writes. Raises NotFound, and VersionMismatch where it has another version."""
-    row = await rows.of(session).get(model, row_id)
+    row = await identity_map.of(session).get(model, row_id)
     if not isinstance(row, model):
         raise NotFound(f"There is no {model.__name__.lower()} with this id.")
     if version is not None and version != row.version:
@@ -46,7 +46,7 @@ async def get[M: Record](session: AsyncSession, model: type[M], row_id: UUID, ve
 
 async def find[M: Record](session: AsyncSession, model: type[M], **unique: Any) -> M:
     """The row that has these values in the columns of a unique constraint. Raises NotFound."""
-    row_id = await rows.of(session).find(model, tuple(unique), tuple(unique.values()))
+    row_id = await identity_map.of(session).find(model, tuple(unique), tuple(unique.values()))
     if row_id is None:
         raise NotFound(f"There is no {model.__name__.lower()} with this {' and '.join(unique)}.")
     return await get(session, model, row_id)
@@ -56,12 +56,12 @@ async def update[M: Record](
     session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
-    loaded = rows.changing(session)
+    loaded = identity_map.changing(session)
     row = await get(session, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
     await _check_uniques(session, row, changes)
-    if any(changes.get(name) for name in keys.peers(model)):
+    if any(changes.get(name) for name in relations.peers(model)):
         await loaded.write_new()
     for name, value in changes.items():
         setattr(row, name, value)
@@ -70,7 +70,7 @@ async def update[M: Record](
 
 async def delete[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
-    loaded = rows.changing(session)
+    loaded = identity_map.changing(session)
     row = await get(session, model, row_id, version)
     await loaded.remove(row)
     return row
@@ -90,7 +90,7 @@ async def list[M: Record](  # noqa: A001 - it is called as crud.list
     """
     values = {f"where_{name}": value for name, value in where.items()} | {"limit": limit, "offset": offset}
     named = tuple((name, value is None) for name, value in where.items())
-    loaded = rows.of(session)
+    loaded = identity_map.of(session)
     return await loaded.select(_listing(model, loaded.dialect, named, tuple(order)), values)
 
 
@@ -99,7 +99,7 @@ async def select[M: Record](session: AsyncSession, model: type[M], statement: sa
 
     Raises ResultTooLarge in a read, where the rows that it has selected hold more than an answer may.
     """
-    return await rows.of(session).select(Selection.of(model, statement), {})
+    return await identity_map.of(session).select(Selection.of(model, statement), {})
 
 
 async def count(session: AsyncSession, model: type[Base], where: Mapping[str, Any]) -> int:
@@ -116,7 +116,7 @@ async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, A
 
 async def check_exist(session: AsyncSession, model: type[Base], ids: Collection[UUID], field: str) -> None:
     """Raise ForeignKey where one of the rows that ``field`` of the request names is not there."""
-    loaded = rows.of(session)
+    loaded = identity_map.of(session)
     await loaded.load_parents(model, ids)
     for index, row_id in enumerate(ids):
         if not await loaded.exists(model, row_id):
@@ -129,20 +129,20 @@ def error(field: str, message: str) -> dict[str, str]:
 
 
 async def _check_parents(session: AsyncSession, row: Record, values: Mapping[str, Any]) -> None:
-    for name, parent in keys.parents(type(row)).items():
+    for name, parent in relations.parents(type(row)).items():
         value = values.get(name)
         if value is None or (parent is type(row) and value == row.id):
             continue
-        if not await rows.of(session).exists(parent, value):
+        if not await identity_map.of(session).exists(parent, value):
             raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
 
 
 async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[str, Any]) -> None:
     """Raise Conflict where another row has a unique value that this one is to have."""
-    changed = [names for names in keys.uniques(type(row)) if any(name in changes for name in names)]
+    changed = [names for names in relations.uniques(type(row)) if any(name in changes for name in names)]
     for names in changed:
         values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
-        if await rows.of(session).find(type(row), names, values) not in (None, row.id):
+        if await identity_map.of(session).find(type(row), names, values) not in (None, row.id):
             raise Conflict(errors=[error(name, "is taken") for name in names])
 
 

@@ -14,12 +14,14 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
-from src import dialects, refusals, revision, rows, telemetry
+from src import dialects, revision, schema
 from src.clock import now
 from src.errors import Invalid, Problem, Transient, Unavailable, why
+from src.persistence import failed_statements, identity_map
+from src.persistence.versioning import Versions
+from src.persistence.write_session import WritingSession
 from src.revision import Revision
-from src.versions import Versions
-from src.writing import WritingSession
+from src.telemetry import metrics
 
 if TYPE_CHECKING:
     import config
@@ -93,7 +95,7 @@ class Database:
         self._probe_engine = self.engine if made.single else create_async_engine(made.url, **unpooled)
         for engine in {self.engine, self._probe_engine}:
             self.dialect.prepare(engine.sync_engine)
-        refusals.watch(self.engine.sync_engine)
+        failed_statements.watch(self.engine.sync_engine)
         self._writing = async_sessionmaker(self.engine, sync_session_class=WritingSession, **SESSION)
         self._reading = self._reader(self.dialect.reading)
         self._reading_once = self._reader(self.dialect.reading_once)
@@ -159,14 +161,14 @@ class Database:
         await self._enter_loop()
         self._sessions += 1
         session = make()
-        session.info["rows"] = rows.Rows(session, self.dialect, **options)
+        session.info["rows"] = identity_map.Rows(session, self.dialect, **options)
         try:
             yield session
-            telemetry.DATABASE.end(self)
+            metrics.DATABASE.end(self)
         except BaseException as error:
             ours = translate(error)
             if isinstance(ours, Unavailable):
-                telemetry.DATABASE.begin(self)
+                metrics.DATABASE.begin(self)
                 await session.invalidate()  # a rollback would wait for a connection that may be dead
             if isinstance(error, TimeoutError):  # so may be every other one
                 await self.engine.dispose(close=False)
@@ -190,12 +192,12 @@ class Database:
             async with self.connect() as connection:
                 writable = await self._ask(connection)
         except Exception as error:
-            telemetry.DATABASE.begin(self)
+            metrics.DATABASE.begin(self)
             raise Unavailable(describe(error)) from error
         if not writable:
-            telemetry.DATABASE.begin(self)
+            metrics.DATABASE.begin(self)
             raise Unavailable("the database is read-only")
-        telemetry.DATABASE.end(self)
+        metrics.DATABASE.end(self)
 
     async def _ask(self, connection: AsyncConnection) -> bool:
         """Whether the database takes writes; from now on its time is ours."""
@@ -225,17 +227,13 @@ class Database:
 
     async def create_tables(self) -> None:
         """Make every table that is missing, for tests and prototypes: data that is to stay needs the migrations."""
-        from src import tables  # noqa: PLC0415 - they stand above this, as every model does
-
         async with self.connect() as connection:
-            await connection.run_sync(tables.create)
+            await connection.run_sync(schema.create)
 
     async def drop_tables(self) -> None:
         """Drop every table, with all that is in them."""
-        from src import tables  # noqa: PLC0415 - as above
-
         async with self.connect() as connection:
-            await connection.run_sync(tables.drop)
+            await connection.run_sync(schema.drop)
 
     def alone(self) -> AbstractContextManager[None]:
         """Serve a database that only one process may serve. Raises Unservable."""
@@ -254,7 +252,7 @@ class Database:
         _, waiting = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
         for each in waiting:
             each.cancel()
-        telemetry.DATABASE.end(self)
+        metrics.DATABASE.end(self)
 
 
 @contextmanager

@@ -18,9 +18,10 @@ import pydantic_core
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import bounds, keys, operations, rows
 from src.base import Base, Change, Id, Record, Row, Schema, columns
 from src.errors import ResultTooLarge
+from src.operations import column_limits, common
+from src.persistence import identity_map, relations
 
 type Handler = Callable[[AsyncSession, Any], Awaitable[Any]]
 type Decorator = Callable[[Handler], Handler]
@@ -41,7 +42,7 @@ class Operation:
     @cached_property
     def loads_only(self) -> bool:
         """It answers with the row that it names, which one statement loads."""
-        return self.common_get and not keys.collections(self.entity.model)
+        return self.common_get and not relations.collections(self.entity.model)
 
     @cached_property
     def key(self) -> str:
@@ -58,7 +59,7 @@ class Operation:
         """Its requests say by id or unique value which rows they are about."""
         return self._names.id or bool(self._names.uniques)
 
-    def want(self, wanted: rows.Wanted, data: BaseModel) -> None:
+    def want(self, wanted: identity_map.Wanted, data: BaseModel) -> None:
         """Note which rows a request names, so that a batch loads them together."""
         names = self._names
         if names.id and (row_id := data.__dict__["id"]) is not None:
@@ -77,12 +78,12 @@ class Operation:
     @cached_property
     def _names(self) -> "_Names":
         fields, model = self.request.model_fields, self.entity.model
-        references = [(name, parent) for name, parent in keys.parents(model).items() if name in fields]
+        references = [(name, parent) for name, parent in relations.parents(model).items() if name in fields]
         return _Names(
             id="id" in fields,
             parents={name: parent for name, parent in references if parent is not model and self.writes},
-            peers=tuple(name for name in keys.peers(model) if name in fields),
-            uniques=tuple(unique for unique in keys.uniques(model) if all(name in fields for name in unique)),
+            peers=tuple(name for name in relations.peers(model) if name in fields),
+            uniques=tuple(unique for unique in relations.uniques(model) if all(name in fields for name in unique)),
         )
 
 
@@ -150,7 +151,7 @@ class Entity:
 
     def _register(self, name: str, *, writes: bool, emits: str | None = None) -> Decorator:
         def register(handler: Handler) -> Handler:
-            request = bounds.bounded(self.model, get_type_hints(handler)["request"])
+            request = column_limits.bounded(self.model, get_type_hints(handler)["request"])
             self.own.append(Operation(self, name, handler, request, writes=writes, emits=emits))
             return handler
 
@@ -158,22 +159,18 @@ class Entity:
 
     def _writes(self) -> Iterator[Operation]:
         if self.create:
-            yield self._common(
-                "create", operations.create, operations.creating(self.model, self.create), emits="created"
-            )
+            yield self._common("create", common.create, common.creating(self.model, self.create), emits="created")
         if self.update:
-            yield self._common(
-                "update", operations.update, operations.updating(self.model, self.update), emits="updated"
-            )
+            yield self._common("update", common.update, common.updating(self.model, self.update), emits="updated")
         if self.delete:
-            yield self._common("delete", operations.delete, Change, emits="deleted")
+            yield self._common("delete", common.delete, Change, emits="deleted")
 
     def _reads(self) -> Iterator[Operation]:
-        counting = operations.counting(self.model, self.read)
-        yield replace(self._common("get", operations.get, Id), common_get=True)
-        yield self._common("list", self._page, operations.listing(self.model, self.read))
-        yield self._common("count", operations.count, counting)
-        yield self._common("exists", operations.exists, counting)
+        counting = common.counting(self.model, self.read)
+        yield replace(self._common("get", common.get, Id), common_get=True)
+        yield self._common("list", self._page, common.listing(self.model, self.read))
+        yield self._common("count", common.count, counting)
+        yield self._common("exists", common.exists, counting)
 
     def _common(
         self,
@@ -192,5 +189,5 @@ class Entity:
 
     async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
         """Those that fit, a page at a time."""
-        found, following = await operations.page(session, model, request)
+        found, following = await common.page(session, model, request)
         return {"items": [self._readable(row) for row in found], "next": following}

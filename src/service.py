@@ -15,31 +15,32 @@ from sqlalchemy.exc import DBAPIError
 
 import broker
 import config
-from src import models, pauses, telemetry, wire
+from src import backoff, models, wire
+from src.admin import doctor
+from src.admin.findings import Finding
 from src.amqp import connections
-from src.amqp.batches import Batch, Limits, Pause
+from src.amqp.batch_subscriber import Batch, Limits, Pause
 from src.amqp.connections import Refused, TolerantConnection
-from src.amqp.decoder import Decoder
 from src.amqp.publisher import Publisher
-from src.amqp.topology import Topology
-from src.amqp.upkeep import Upkeep
+from src.amqp.redeclare import Upkeep
+from src.consumers.decoder import Decoder
+from src.consumers.subscribers import Subscribers
+from src.consumers.topology import Topology
 from src.database import Database, describe
 from src.entity import Entity, Operation
 from src.errors import Unavailable
-from src.operate import doctor
-from src.operate.findings import Finding
+from src.processing import retention
+from src.processing.read_batch import Reader
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from src.revision import Revision
-from src.subscribers import Subscribers
-from src.work import retention
-from src.work.reader import Reader
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.telemetry import metrics
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from src.cache import Cache
-    from src.work.limit import Limit
+    from src.consumers.rate_limit import Limit
+    from src.redis_client import Cache
 
 log = logging.getLogger("db")
 
@@ -154,7 +155,7 @@ class Service:
         await self.database.dispose()
         if self._limit:
             await self._limit.close()
-        telemetry.BROKER.over()
+        metrics.BROKER.over()
         log.info("stopped")
         if self.subscribers.unkeyed:
             log.info("%d writes had no message_id and were served at least once", self.subscribers.unkeyed)
@@ -179,22 +180,22 @@ class Service:
 def _count_outages(connection: TolerantConnection) -> None:
     def begin(*_: object) -> None:
         if not connection.close_called:
-            telemetry.BROKER.begin(connection)
+            metrics.BROKER.begin(connection)
 
     connection.close_callbacks.add(begin)
-    connection.reconnect_callbacks.add(lambda *_: telemetry.BROKER.end(connection))
+    connection.reconnect_callbacks.add(lambda *_: metrics.BROKER.end(connection))
 
 
 def _limit(settings: config.Settings) -> "Limit | None":
     if settings.rate is None or settings.redis_url is None:
         return None
-    from src.work.limit import Limit  # noqa: PLC0415 - what nobody asks for is not imported
+    from src.consumers.rate_limit import Limit  # noqa: PLC0415 - what nobody asks for is not imported
 
     return Limit(_cache(settings, settings.redis_url), *settings.rate)
 
 
 def _cache(settings: config.Settings, url: "SecretStr") -> "Cache":
-    from src.cache import Cache  # noqa: PLC0415 - as above
+    from src.redis_client import Cache  # noqa: PLC0415 - as above
 
     return Cache(url.get_secret_value(), settings.service_name, settings.redis_timeout)
 
@@ -215,9 +216,9 @@ async def serve(settings: config.Settings) -> bool:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # only asked which revision this is
     with service.database.alone():
         async with answering_http(service):
-            with telemetry.BROKER.waiting(service):
+            with metrics.BROKER.waiting(service):
                 await connections.wait_until_up(settings.rabbitmq_url.get_secret_value())
-            with telemetry.DATABASE.waiting(service.database):
+            with metrics.DATABASE.waiting(service.database):
                 await _check_schema(service.database)
             _tame_collector()
             await service.app.run()
@@ -246,7 +247,7 @@ async def examine(settings: config.Settings) -> list[Finding]:
 async def _examine_redis(settings: config.Settings) -> list[Finding]:
     if settings.redis_url is None:
         return []
-    from src.operate import redis_checks  # noqa: PLC0415 - what nobody asks for is not imported
+    from src.admin import redis_checks  # noqa: PLC0415 - what nobody asks for is not imported
 
     cache = _cache(settings, settings.redis_url)
     return [await redis_checks.look(cache, limits=settings.rate is not None)]
@@ -259,10 +260,10 @@ async def answering_http(service: Service) -> AsyncIterator[None]:
     if not settings.http_port:
         yield
         return
-    from src.operate import health, http, metrics  # noqa: PLC0415 - what nobody asks for is not imported
+    from src.admin import exposition, health, http  # noqa: PLC0415 - what nobody asks for is not imported
 
     state = health.Health(service.database, service.outbound.open_channel, service.broker.batch_subscribers)
-    app = http.application(state, metrics.Metrics(service.database, service.operations.values()))
+    app = http.application(state, exposition.Metrics(service.database, service.operations.values()))
     async with http.answering(app, settings.http_host, settings.http_port, service.fail):
         yield
 
@@ -286,7 +287,7 @@ async def _check_schema(database: Database) -> None:
 
 
 async def _revision(database: Database) -> Revision:
-    pausing = pauses.growing(first=0.5)
+    pausing = backoff.growing(first=0.5)
     while True:
         try:
             return await database.revision()

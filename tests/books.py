@@ -4,8 +4,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from src import keys
-from src.work.requests import inbox_key
+from src.persistence import relations
+from src.processing.request import inbox_key
 from tests import worlds
 from tests.worlds import ENTITIES, MOMENTS, Rows, Sent
 
@@ -13,8 +13,8 @@ UNCOUNTED = {"version", "updated_at"}
 BELONGS = {  # rows without a version of their own: the foreign key that names whose they are, and its table
     held.__tablename__: (name, entity.model.__tablename__)
     for entity in ENTITIES
-    for _, held in keys.collections(entity.model)
-    for name, parent in keys.parents(held).items()
+    for _, held in relations.collections(entity.model)
+    for name, parent in relations.parents(held).items()
     if parent is entity.model
 }
 

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from src import keys
 from src.base import Base
 from src.entity import Entity, Operation
+from src.persistence import relations
 
 type Body = dict[str, Any]
 type _Schema = dict[str, Any]
@@ -58,14 +58,14 @@ def furnishing(creates: Iterable[Operation]) -> st.SearchStrategy[list[tuple[str
 def families(entities: Iterable[Entity]) -> list[list[Entity]]:
     """For each foreign key the entities at its two ends; and all of them together."""
     known = list(entities)
-    ends = [{child.model, parent} for child in known for parent in keys.parents(child.model).values()]
+    ends = [{child.model, parent} for child in known for parent in relations.parents(child.model).values()]
     return [*([entity for entity in known if entity.model in two] for two in ends), known]
 
 
 def with_parents(family: Iterable[Entity], entities: Iterable[Entity]) -> list[Entity]:
     """The entities, and whatever they refer to, parents first."""
     models: set[type[Base]] = {entity.model for entity in family}
-    while more := {parent for model in models for parent in keys.parents(model).values()} - models:
+    while more := {parent for model in models for parent in relations.parents(model).values()} - models:
         models |= more
     return _parents_first(entity for entity in entities if entity.model in models)
 
@@ -73,10 +73,10 @@ def with_parents(family: Iterable[Entity], entities: Iterable[Entity]) -> list[E
 def _row(operation: Operation, number: int) -> st.SearchStrategy[Body]:
     """What makes a row; it refers to the first one of its own kind where it is the second."""
     model = operation.entity.model
-    own: Body = {name: ("ada", "bob")[number] for unique in keys.uniques(model) for name in unique}
+    own: Body = {name: ("ada", "bob")[number] for unique in relations.uniques(model) for name in unique}
     earlier = st.just(IDS[0] if number else None)
     either = st.sampled_from(IDS[:2])
-    links = {name: earlier if parent is model else either for name, parent in keys.parents(model).items()}
+    links = {name: earlier if parent is model else either for name, parent in relations.parents(model).items()}
     linked = st.fixed_dictionaries(links)
     return st.builds(lambda body, to: body | to | own | {"id": IDS[number]}, bodies(operation), linked)
 
@@ -85,7 +85,7 @@ def _parents_first(entities: Iterable[Entity]) -> list[Entity]:
     left, found = list(entities), list[Entity]()
     while left:
         waiting = {entity.model for entity in left}
-        ready = [e for e in left if not waiting.intersection(keys.parents(e.model).values()) - {e.model}]
+        ready = [e for e in left if not waiting.intersection(relations.parents(e.model).values()) - {e.model}]
         found += ready
         left = [entity for entity in left if entity not in ready]
     return found

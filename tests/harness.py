@@ -20,8 +20,8 @@ from src.base import Base
 from src.client import Client
 from src.database import Database
 from src.entity import Entity
+from src.processing import inbox
 from src.service import Service
-from src.work import inbox
 from tests import forked, started
 from tests.started import Started
 

@@ -12,10 +12,12 @@ from pydantic import Field, create_model
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src import crud, keys, operations
+from src import crud
 from src.base import Change, Record, Schema
 from src.entity import Entity
 from src.errors import IllegalTransition
+from src.operations import common
+from src.persistence import relations
 from tests import folders
 from tests.folders import Folder, Noted, folder
 
@@ -130,10 +132,10 @@ def _schemas(entity: Entity) -> dict[str, tuple[Do, type[Schema]]]:
     """The steps of one entity: what each does, and what it asks for."""
     assert entity.create
     assert entity.update
-    by_parent = _schema(Schema, **dict.fromkeys(keys.parents(entity.model), (UUID | None, None)))
+    by_parent = _schema(Schema, **dict.fromkeys(relations.parents(entity.model), (UUID | None, None)))
     steps: dict[str, tuple[Do, type[Schema]]] = {
         "create": (create, _schema(entity.create, id=(UUID, ...))),
-        "update": (update, operations.updating(entity.model, entity.update)),
+        "update": (update, common.updating(entity.model, entity.update)),
         "change": (change, _schema(Noted, Change)),
         "delete": (delete, Change),
         "get": (get, Change),
@@ -141,7 +143,7 @@ def _schemas(entity: Entity) -> dict[str, tuple[Do, type[Schema]]]:
         "count": (count, by_parent),
         "exists": (exists, by_parent),
     }
-    for unique in keys.uniques(entity.model):
+    for unique in relations.uniques(entity.model):
         steps["find"] = (find, _schema(Schema, **dict.fromkeys(unique, (str, ...))))
     return steps
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from src import telemetry
+from src.telemetry import metrics
 
 HOST = "127.0.0.1"
 
@@ -46,4 +46,4 @@ def _ask(port: int, path: str, method: str) -> Answer:
 
 def value(name: str, **labels: str) -> float:
     """What is counted in this process under this name; 0 where nothing was counted yet."""
-    return telemetry.REGISTRY.get_sample_value(name, labels) or 0.0
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0

@@ -13,9 +13,9 @@ from src import crud
 from src.base import Schema
 from src.database import Database
 from src.entity import Entity
-from src.work.requests import Outcome, Request
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.processing.request import Outcome, Request
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from tests import derived, folders, worlds
 from tests.worlds import Sent, World
 

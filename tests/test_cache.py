@@ -12,8 +12,8 @@ from yarl import URL
 
 from dev import ports
 from dev.redis import RedisServer
-from src import cache
-from src.cache import Away, Cache
+from src import redis_client
+from src.redis_client import Away, Cache
 from tests import harness
 from tests.faults.test_watched import frozen
 
@@ -103,7 +103,7 @@ async def test_of_two_prefixes_neither_sees_the_other(kept: Cache, redis_url: st
 
 async def test_more_keys_than_a_page_are_found_by_scan_alone(private_redis: RedisServer) -> None:
     async with fragile(private_redis) as opened, Redis.from_url(private_redis.url) as raw:
-        names = {f"many:{number}": b"%d" % number for number in range(3 * cache.PAGE)}
+        names = {f"many:{number}": b"%d" % number for number in range(3 * redis_client.PAGE)}
         await asyncio.gather(*(opened.set(name, value, PATIENT) for name, value in names.items()))
         assert await opened.get_prefix("many:") == names
         assert await opened.delete_prefix("many:") == len(names)

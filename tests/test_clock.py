@@ -11,7 +11,7 @@ import pytest
 
 import config
 from src import clock, service
-from src.work import retention
+from src.processing import retention
 from tests import harness, requester
 from tests.guarantees.traces import sessions
 from tests.requester import Requester

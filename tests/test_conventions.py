@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from src import keys, models
+from src import models
 from src.base import Base, Record, Row
 from src.entity import Entity
+from src.persistence import relations
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [*(ROOT / "src").rglob("*.py"), ROOT / "main.py", ROOT / "broker.py", ROOT / "config.py"]
@@ -50,7 +51,7 @@ def test_an_entity_has_what_every_entity_has(entity: Entity) -> None:
 
 @pytest.mark.parametrize("entity", models.entities(), ids=lambda entity: entity.name)
 def test_every_foreign_key_has_a_relationship(entity: Entity) -> None:
-    assert set(keys.parents(entity.model)) == {key.parent.key for key in entity.model.__table__.foreign_keys}
+    assert set(relations.parents(entity.model)) == {key.parent.key for key in entity.model.__table__.foreign_keys}
 
 
 class Elsewhere(DeclarativeBase):
@@ -72,7 +73,7 @@ class Book(Elsewhere):
 
 def test_a_foreign_key_without_a_relationship_is_a_clear_error() -> None:
     with pytest.raises(TypeError, match=r"Book\.shelf_id is a foreign key without a relationship\(lazy=.raise.\)"):
-        keys.parents(cast("type[Base]", Book))
+        relations.parents(cast("type[Base]", Book))
 
 
 @pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(models.__path__)])

@@ -21,7 +21,7 @@ import pytest
 import config
 from dev import database, ports
 from dev.postgres import PostgresServer
-from src.operate import probe
+from src.admin import healthcheck
 from tests import forked, harness, pages
 from tests.started import Started
 
@@ -167,21 +167,21 @@ def test_the_probe_says_what_the_service_says(status: int, monkeypatch: pytest.M
     monkeypatch.setattr(Health, "status", status)
     with HTTPServer(("127.0.0.1", 0), Health) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        assert probe.lives(server.server_port) is (status == 200)
+        assert healthcheck.lives(server.server_port) is (status == 200)
         assert _probed(server.server_port) == (0 if status == 200 else 1)
         server.shutdown()
 
 
 def test_the_probe_says_no_where_nothing_answers() -> None:
     (port,) = ports.free(1)
-    assert probe.lives(port) is False
+    assert healthcheck.lives(port) is False
     assert _probed(port) == 1
 
 
 def test_the_probe_says_no_where_the_answer_is_no_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         Thread(target=_nonsense, args=(server,), daemon=True).start()
-        assert probe.lives(server.getsockname()[1]) is False
+        assert healthcheck.lives(server.getsockname()[1]) is False
 
 
 def _nonsense(server: socket.socket) -> None:

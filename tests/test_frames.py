@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pamqp import body, commands, header, heartbeat
 from pamqp.commands import Basic
 
-from src.amqp import frames, stream
+from src.amqp import frame_reader, frames
 from src.amqp.frames import UNDECODABLE, Delivery, Properties, tolerable_header, tolerable_method
 from tests.marshalled import NAMES, nested, payload, short, table
 
@@ -291,7 +291,7 @@ async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes]
 
 async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tuple[int, Any]], list[Delivery]]:
     """The same, as pamqp has decoded it: channels and frames."""
-    reader, delivered = stream.FrameReader(asyncio.get_running_loop()), list[Delivery]()
+    reader, delivered = frame_reader.FrameReader(asyncio.get_running_loop()), list[Delivery]()
     reader.taps[TAPPED] = frames.Deliveries(delivered.append, limit)
     receiver = FrameReceiver(reader)
     for piece in pieces:

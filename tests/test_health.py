@@ -14,12 +14,12 @@ import pytest
 import config
 from dev import ports
 from src import revision
-from src.amqp.batches import BatchSubscriber
+from src.admin import health, http
+from src.admin.health import Health
+from src.admin.single_flight import Question
+from src.amqp.batch_subscriber import BatchSubscriber
 from src.amqp.connections import Refused
 from src.database import Database
-from src.operate import health, http
-from src.operate.asking import Question
-from src.operate.health import Health
 from src.service import Service, answering_http
 from tests import harness, scraped
 from tests.faults.ending import stopped
@@ -200,7 +200,7 @@ async def test_an_end_of_http_by_itself_ends_the_service(own_settings: config.Se
     service = Service(own_settings)
     (port,) = ports.free(1)
     service.settings = own_settings.model_copy(update={"http_port": port})
-    with mock.patch("src.operate.http._Server.serve", side_effect=OSError("gone")):
+    with mock.patch("src.admin.http._Server.serve", side_effect=OSError("gone")):
         async with answering_http(service):
             await harness.eventually(lambda: asyncio.sleep(0, service.failure), "the service ends")
     assert isinstance(service.failure, OSError)

@@ -15,10 +15,10 @@ import config
 from dev import ports
 from dev.redis import RedisServer
 from src import errors, service
-from src.cache import Cache
-from src.operate.findings import Level
+from src.admin.findings import Level
+from src.consumers.rate_limit import Limit
+from src.redis_client import Cache
 from src.service import Service, answering_http
-from src.work.limit import Limit
 from tests import harness, requester, scraped
 from tests.faults.test_watched import frozen
 from tests.requester import Requester

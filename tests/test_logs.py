@@ -11,8 +11,8 @@ import pytest
 
 import config
 from src import __version__
-from src.amqp import batches
-from src.operate import logs
+from src.amqp import batch_subscriber
+from src.telemetry import logs
 from tests import harness, requester
 from tests.faults.ending import stopped
 from tests.harness import Process
@@ -46,7 +46,7 @@ async def test_each_line_of_json_has_the_fields_that_are_promised_and_no_other(o
     assert SECRET not in json.dumps(said)
     (consuming,) = [line for line in said if line["event"].endswith("writes.0: consuming")]
     assert consuming["partition"] == harness.names(own_settings).partition(0)
-    assert consuming["logger"] == batches.__name__
+    assert consuming["logger"] == batch_subscriber.__name__
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -55,7 +55,7 @@ def test_a_terminal_has_colours_where_nobody_minds(
     coloured: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     ours, its = os.openpty()
-    program = "from src.operate import logs; logs.configure('INFO', 'text', 'db'); import logging; logging.info('this')"
+    program = "from src.telemetry import logs; logs.configure('INFO', 'text', 'db'); import logging; logging.info('x')"
     without = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
     subprocess.run([sys.executable, "-c", program], cwd=harness.ROOT, env=without | environment, stderr=its, check=True)
     os.close(its)

@@ -15,17 +15,17 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 import config
-from src import telemetry
-from src.amqp import batches
-from src.amqp.batches import Limits, Window
+from src.admin import exposition
+from src.admin.exposition import Metrics
+from src.amqp import batch_subscriber
+from src.amqp.batch_subscriber import Limits, Window
 from src.amqp.frames import Delivery, Properties
 from src.client import Client
 from src.clock import now
 from src.database import Database
-from src.operate import metrics
-from src.operate.metrics import Metrics
+from src.processing import inbox
 from src.service import Service
-from src.work import inbox
+from src.telemetry import metrics
 from tests import harness, requester
 from tests.requester import Requester
 from tests.scraped import value
@@ -72,7 +72,7 @@ async def test_no_stranger_chooses_a_label(db: Requester) -> None:
     async with counted("db_requests_total", by=20, operation="unknown", outcome="unknown-operation"):
         for index in range(20):
             await db.ask(f"stranger{index}.create")
-    named = {sample.labels.get("operation") for family in telemetry.REGISTRY.collect() for sample in family.samples}
+    named = {sample.labels.get("operation") for family in metrics.REGISTRY.collect() for sample in family.samples}
     assert not [name for name in named if name and name.startswith("stranger")]
 
 
@@ -89,7 +89,7 @@ async def test_of_each_batch_it_is_counted_how_large_it_was_and_how_long_each_st
 
 async def test_a_batch_is_queued_from_the_arrival_of_its_oldest_request() -> None:
     window = Window(Limits(prefetch=10, requests=2, body_bytes=100, window_bytes=1000), asyncio.Event())
-    with mock.patch.object(batches, "monotonic", side_effect=[1.0, 2.0, 3.0]):
+    with mock.patch.object(batch_subscriber, "monotonic", side_effect=[1.0, 2.0, 3.0]):
         for tag in (1, 2, 3):
             window._arrive(Delivery(tag, "session.create", Properties(), b"{}", 2))
     window.channel = mock.Mock()
@@ -138,7 +138,7 @@ async def test_a_dead_letter_is_counted_by_its_reason(service: Service, settings
 async def test_the_first_dead_letter_is_an_increase(service: Service) -> None:
     Metrics(service.database, service.operations.values())
     for reason in ("internal", "unanswered", "not-found"):
-        assert telemetry.REGISTRY.get_sample_value("db_dead_letters_total", {"reason": reason}) is not None
+        assert metrics.REGISTRY.get_sample_value("db_dead_letters_total", {"reason": reason}) is not None
 
 
 async def test_the_pool_tells_how_many_use_it_and_how_many_wait(database_url: str) -> None:
@@ -194,9 +194,9 @@ async def dumb() -> AsyncIterator[str]:
         asked.set()
 
 
-@pytest.mark.parametrize("keep", [0, metrics.KEEP])
+@pytest.mark.parametrize("keep", [0, exposition.KEEP])
 async def test_a_scrape_waits_for_a_database_that_never_answers_once_and_not_for_long(keep: float) -> None:
-    with mock.patch.multiple(metrics, PATIENCE=0.2, KEEP=keep):
+    with mock.patch.multiple(exposition, PATIENCE=0.2, KEEP=keep):
         async with dumb() as url:
             database = Database(url)
             scraped = Metrics(database, [])
@@ -219,7 +219,7 @@ async def test_every_metric_is_in_prometheus_format_with_a_help_text_of_its_own(
 async def test_the_page_lists_each_metric_with_its_labels_and_its_help_text() -> None:
     page = (harness.ROOT / "docs/operations.md").read_text()
     listed = re.findall(r"^\| `(db_\w+)` \| (.+?) \| (.+) \|$", page, re.MULTILINE)
-    assert sorted(listed) == sorted(_row(family) for family in telemetry.REGISTRY.collect() if _ours(family))
+    assert sorted(listed) == sorted(_row(family) for family in metrics.REGISTRY.collect() if _ours(family))
 
 
 def _ours(family: Any) -> bool:
@@ -229,7 +229,7 @@ def _ours(family: Any) -> bool:
 def _row(family: Any) -> tuple[str, str, str]:
     """As the page has it."""
     name = {"counter": f"{family.name}_total", "info": f"{family.name}_info"}.get(family.type, family.name)
-    collector: Any = telemetry.REGISTRY._names_to_collectors[family.name]
+    collector: Any = metrics.REGISTRY._names_to_collectors[family.name]
     labels = ["version"] if family.type == "info" else collector._labelnames
     return name, ", ".join(f"`{label}`" for label in labels) or "–", family.documentation
 

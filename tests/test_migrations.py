@@ -16,7 +16,7 @@ from dev import database
 from src import models, revision
 from src.base import Base
 from src.database import Database
-from src.work import inbox
+from src.processing import inbox
 from tests import forked, harness
 
 

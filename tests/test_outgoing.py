@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from src import errors, wire
 from src.amqp import frames
-from src.amqp.decoder import Decoder, Received
-from src.amqp.frames import UNDECODABLE, Delivery, Properties
-from src.amqp.outgoing import Message, Settled, parked
+from src.amqp.frames import UNDECODABLE, Delivery, Message, Properties
+from src.consumers.decoder import Decoder, Received
+from src.consumers.messages import Settled, parked
 from src.models import entities
-from src.work.requests import Event, Outcome, State
+from src.processing.request import Event, Outcome, State
 
 SMALLEST = 4096
 """Bytes of the smallest frame that AMQP 0-9-1 lets two peers agree on."""

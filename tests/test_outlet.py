@@ -11,9 +11,8 @@ from pamqp import commands, header
 from pamqp.commands import Basic
 
 from src.amqp import frames
-from src.amqp.frames import Properties
-from src.amqp.outgoing import Message
-from src.amqp.outlet import WRITE_SIZE, Outlet, Sent
+from src.amqp.frames import Message, Properties
+from src.amqp.publish_channel import WRITE_SIZE, Outlet, Sent
 
 
 class Wire:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from src import crud, pieces
+from src import crud
 from src.entity import Operation
-from src.work.reader import Reader
-from src.work.requests import Outcome, Request
+from src.persistence import chunked_reads
+from src.processing.read_batch import Reader
+from src.processing.request import Outcome, Request
 from tests import worlds
 from tests.worlds import Sent, World
 
@@ -35,11 +36,11 @@ def world(postgres_url: str, template: str) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pieces that hold two rows."""
-    monkeypatch.setattr(pieces, "PIECE", 2 * len(LARGE))
-    for prepared in (crud._listing, pieces._named):
+    monkeypatch.setattr(chunked_reads, "PIECE", 2 * len(LARGE))
+    for prepared in (crud._listing, chunked_reads._named):
         prepared.cache_clear()
     yield
-    for prepared in (crud._listing, pieces._named):
+    for prepared in (crud._listing, chunked_reads._named):
         prepared.cache_clear()
 
 

@@ -15,13 +15,13 @@ import config
 import main
 from dev import reference as page
 from src import errors, models, wire
-from src.amqp.decoder import Decoder
 from src.amqp.frames import Delivery, Properties
 from src.base import Schema
 from src.cli import operations
+from src.consumers.decoder import Decoder
 from src.contract import fields, reference
+from src.processing.request import Refusal
 from src.service import Service
-from src.work.requests import Refusal
 from tests import harness, requester
 from tests.hostile.test_meaning import MEANINGLESS
 

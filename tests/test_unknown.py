@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 import config
-from src import __version__, models, nearest
+from src import __version__, models
+from src.contract import suggestions
 from src.service import Service
 from tests import requester
 from tests.requester import Requester
@@ -43,7 +44,7 @@ async def db(service: Service, settings: config.Settings) -> AsyncIterator[Reque
     }.items(),
 )
 def test_the_nearest_operations_are_those_of_the_nearest_entity(asked: str, meant: list[str]) -> None:
-    assert nearest.operations(asked, KNOWN) == meant
+    assert suggestions.operations(asked, KNOWN) == meant
 
 
 async def test_an_unknown_operation_is_named_with_the_nearest_ones_and_the_version(db: Requester) -> None:
@@ -75,5 +76,5 @@ def test_ten_thousand_unknown_operations_cost_little() -> None:
     asked += ["".join(chance.sample("session.create", 14)) for _ in range(5_000)]
     begun = time.process_time()
     for each in asked:
-        nearest.operations(each, KNOWN)
+        suggestions.operations(each, KNOWN)
     assert time.process_time() - begun < CPU_OF_TEN_THOUSAND

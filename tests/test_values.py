@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from src.amqp.decoder import _decoded
+from src.consumers.decoder import _decoded
 from src.errors import Invalid, Problem
 from src.models import session
 

@@ -7,7 +7,7 @@ import pytest
 from pamqp import commands, header
 
 from src.amqp import frames
-from src.amqp.batches import Batch, Limits, Window
+from src.amqp.batch_subscriber import Batch, Limits, Window
 
 PARTITION = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
 CLASSIC = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)

@@ -17,9 +17,9 @@ from src import models
 from src.base import Base
 from src.database import Database
 from src.entity import Operation
-from src.work.requests import Outcome, Request, inbox_key
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.processing.request import Outcome, Request, inbox_key
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from tests import exact_json, folders, harness, programs
 
 ENTITIES = (*models.entities(), *programs.ENTITIES)

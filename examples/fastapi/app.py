@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from examples.fastapi import problems, tasks, users
-from src.embedding import database
+from src.library import database
 
 
 class Unfit(Exception):

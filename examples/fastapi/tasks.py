@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from examples.fastapi.paging import Page, Paging
 from src import crud
 from src.base import Change
-from src.embedding import CurrentReading, CurrentSession, ReadTask, Task, TaskStatus
+from src.library import CurrentReading, CurrentSession, ReadTask, Task, TaskStatus
 from src.models import task
 
 router = APIRouter()

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from examples.fastapi.paging import Page, Paging
 from src import crud
-from src.embedding import CreateUser, CurrentReading, CurrentSession, ReadUser, UpdateUser, User
+from src.library import CreateUser, CurrentReading, CurrentSession, ReadUser, UpdateUser, User
 
 router = APIRouter(prefix="/users")
 

@@ -13,10 +13,10 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
-from .. import pauses
+from .. import backoff
 from ..errors import why
+from .frame_reader import FrameTransport
 from .frames import Tap
-from .stream import FrameTransport
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Outbound:
 
 async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
     """Wait until the connection is up and not blocked by an alarm of the broker."""
-    for pause in pauses.growing(longest=0.5):
+    for pause in backoff.growing(longest=0.5):
         if connection is None or connection.is_closed:
             break
         await connection.connected.wait()
@@ -138,7 +138,7 @@ async def close_channel(channel: Channel) -> None:
 
 async def wait_until_up(url: str) -> None:
     """Return when the broker lets us in. Raises Refused where it answers, but does not."""
-    for pause in pauses.growing(first=0.5):
+    for pause in backoff.growing(first=0.5):
         try:
             connection = await asyncio.wait_for(aiormq.connect(named(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:

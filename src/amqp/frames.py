@@ -88,6 +88,17 @@ class Delivery:
         return self.properties.headers or {}
 
 
+@dataclass(slots=True)
+class Message:
+    """A message to be published."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: Properties
+    mandatory: bool = False
+
+
 class Contents:
     """Puts the frames of one message together. Of a body ``limit`` bytes are kept, and the others counted."""
 

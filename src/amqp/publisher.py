@@ -9,10 +9,11 @@ from typing import assert_never
 
 from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
-from src import pauses, telemetry, wire
+from src import backoff, wire
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
-from src.amqp.outgoing import Message
-from src.amqp.outlet import Outlet, Result
+from src.amqp.frames import Message
+from src.amqp.publish_channel import Outlet, Result
+from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,10 @@ class Publisher:
     async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
         taken, pending, apart = [False] * len(messages), list(range(len(messages))), False
-        for tried, pause in enumerate(pauses.growing(first=0.1, longest=2), 1):
+        for tried, pause in enumerate(backoff.growing(first=0.1, longest=2), 1):
             if not pending:
                 break
-            with telemetry.BROKER.waiting(self):
+            with metrics.BROKER.waiting(self):
                 await self._outbound.ready()
             attempted = [messages[index] for index in pending]
             results = await (self._attempt_apart(attempted, tries) if apart else self._attempt(attempted))

@@ -26,9 +26,9 @@ def doctor(context: typer.Context, *, strict: Strict = False) -> None:
     import logging
 
     from src import service
+    from src.admin.findings import Level
     from src.cli.output import print_line
     from src.dialects import Unservable
-    from src.operate.findings import Level
 
     settings = target.settings(context)
     logging.disable()  # what a library would say is a finding

@@ -14,7 +14,7 @@ import typer
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 
-from src import pauses, wire
+from src import backoff, wire
 from src.amqp import connections
 from src.cli.ending import NO_ANSWER, end
 from src.cli.letter import Letter
@@ -159,7 +159,7 @@ async def _opened(to: Target, most: int = MOST) -> AsyncIterator[_Box]:
 async def _taken_back(connection: aio_pika.abc.AbstractConnection, queue: str, count: int) -> None:
     """Return when the queue has so many letters: it has them a moment after the channel is closed."""
     channel = await connection.channel()
-    for pause in pauses.growing(first=0.01, longest=0.1):
+    for pause in backoff.growing(first=0.01, longest=0.1):
         declared = await channel.declare_queue(queue, passive=True)
         if (declared.declaration_result.message_count or 0) >= count:
             return

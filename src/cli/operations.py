@@ -30,13 +30,13 @@ def operations(name: Name = "") -> None:
     ./db operations
     ./db operations query.complete
     """
-    from src import models, nearest
+    from src import models
     from src.cli.output import print_line
-    from src.contract import reference
+    from src.contract import reference, suggestions
 
     known = reference.describe(models.entities())
     if name and name not in known:
-        near = nearest.operations(name, known)
+        near = suggestions.operations(name, known)
         end(f"there is no operation {name!r}{f'; nearest to it are {", ".join(near)}' if near else ''}", NO_WAY)
     for line in _shown(known[name]) if name else _listed(list(known.values())):
         print_line(line)

@@ -23,7 +23,7 @@ def serve(context: typer.Context) -> None:
     from src import service
     from src.amqp.connections import Refused
     from src.dialects import Unservable
-    from src.operate import logs
+    from src.telemetry import logs
 
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)
@@ -46,7 +46,7 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     from src import revision as revisions
     from src.database import describe, place
     from src.dialects import Unservable
-    from src.operate import logs
+    from src.telemetry import logs
 
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)

@@ -13,7 +13,7 @@ from aio_pika import exceptions
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from .. import pauses, wire
+from .. import backoff, wire
 from ..amqp import connections
 from .events import subscribe
 from .failures import NoReply, NoService
@@ -152,7 +152,7 @@ class Client:
 
     async def _repeat_while_lost[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try again after each loss of the connection: the message_id makes sure that nothing is applied twice."""
-        pausing = pauses.growing(longest=1)
+        pausing = backoff.growing(longest=1)
         while not self._connection.close_called:
             try:
                 return await attempt()

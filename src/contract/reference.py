@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from src import errors, keys
+from src import errors
 from src.base import Change, Record, Stateful
 from src.contract import fields
 from src.contract.fields import Field
 from src.entity import Entity, Operation
 from src.errors import Problem
+from src.persistence import relations
 
 ALWAYS = (
     errors.Malformed,
@@ -128,7 +129,7 @@ def _problems(operation: Operation) -> Iterator[type[Problem]]:
     """What follows from the request's fields and the entity's table."""
     model, given = operation.entity.model, operation.request.model_fields
     own = operation in operation.entity.own
-    unique = any(all(name in given for name in names) for names in keys.uniques(model)) if given else False
+    unique = any(all(name in given for name in names) for names in relations.uniques(model)) if given else False
     asked_for = unique and not operation.writes and not operation.name.endswith("exists")
     if ("id" in given and given["id"].is_required()) or asked_for:
         yield errors.NotFound
@@ -145,20 +146,22 @@ def _problems(operation: Operation) -> Iterator[type[Problem]]:
 def _some_unique(operation: Operation) -> bool:
     """It may set a unique value, or a part of one."""
     return any(
-        name in operation.request.model_fields for names in keys.uniques(operation.entity.model) for name in names
+        name in operation.request.model_fields for names in relations.uniques(operation.entity.model) for name in names
     )
 
 
 def _refers(operation: Operation) -> bool:
     """It names rows of others, by a foreign key of its own or of a collection's."""
     model = operation.entity.model
-    referring = {*keys.parents(model)}
-    referring |= {f"{name}s" for _, held in keys.collections(model) for name in keys.parents(held)}
+    referring = {*relations.parents(model)}
+    referring |= {f"{name}s" for _, held in relations.collections(model) for name in relations.parents(held)}
     return not referring.isdisjoint(operation.request.model_fields)
 
 
 def _is_kept(operation: Operation) -> bool:
-    return any(keys.on_delete(child, name) not in KEPT for child, name in keys.children(operation.entity.model))
+    return any(
+        relations.on_delete(child, name) not in KEPT for child, name in relations.children(operation.entity.model)
+    )
 
 
 def _example(request: Sequence[Field]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.functions import FunctionElement
 
-from src.canonical import same
 from src.errors import Invalid
+from src.json_values import same
 
 MYSQL = ("mysql", "mariadb")
 KEY = 255

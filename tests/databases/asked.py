@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from src import models
-from src.amqp import decoder
+from src.consumers import decoder
 from src.database import Database
 from src.entity import Operation
 from src.errors import PREFIX, Problem
-from src.work.reader import Reader
-from src.work.requests import Outcome, Request
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.processing.read_batch import Reader
+from src.processing.request import Outcome, Request
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from tests.databases import measures
 
 ENTITIES = (*models.entities(), measures.entity)

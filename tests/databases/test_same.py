@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from src.canonical import canonical
 from src.contract import fields
 from src.contract.fields import Field
 from src.errors import Invalid, Problem
+from src.json_values import canonical
 from src.models.user import User
 from tests import harness
 from tests.databases.asked import OPERATIONS, Answer, Asked, decoded

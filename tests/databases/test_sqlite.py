@@ -17,18 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import config
 from src import dialects, service
+from src.admin import exposition
+from src.admin.findings import Level
 from src.base import Base
 from src.database import Database, translate
 from src.dialects import Unservable, dialect, sqlite
 from src.errors import Transient, Unavailable
 from src.models.session import Session, entity
 from src.models.user import User
-from src.operate import metrics
-from src.operate.findings import Level
-from src.work.inbox import table as inbox
-from src.work.requests import Request, State
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.processing.inbox import table as inbox
+from src.processing.request import Request, State
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from tests import forked, harness
 from tests.faults.load import loaded
 from tests.harness import Process
@@ -248,7 +248,7 @@ async def test_who_looks_waits_for_no_other_process_that_writes(settings: config
         async with asyncio.timeout(dialect.LOCK_TIMEOUT / 2):
             await database.probe()
             assert (await database.check()).ok
-            assert b"db_inbox_rows 0.0" in await metrics.Metrics(database, ()).exposition()
+            assert b"db_inbox_rows 0.0" in await exposition.Metrics(database, ()).exposition()
             assert await _broken(settings) == []
     await database.dispose()
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dev import servers
 from examples import databases
-from src import crud, embedding, tables
+from src import crud, library, schema
 from src.database import Database
 
 KINDS = ["postgresql", *(pytest.param(kind, marks=pytest.mark.databases) for kind in ("sqlite", "mariadb"))]
@@ -56,7 +56,7 @@ async def ada(database: Database) -> uuid.UUID:
     """The id of a user of this name."""
     made = uuid.uuid4()
     async with database.session() as session:
-        await crud.create(session, embedding.User, id=made, username="ada")
+        await crud.create(session, library.User, id=made, username="ada")
     return made
 
 
@@ -64,16 +64,16 @@ async def ada(database: Database) -> uuid.UUID:
 async def of_process(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """The database that the settings of this process name."""
     monkeypatch.setenv("DATABASE_URL", url)
-    embedding.database.cache_clear()
-    async with embedding.database() as opened:
+    library.database.cache_clear()
+    async with library.database() as opened:
         yield opened
-    embedding.database.cache_clear()
+    library.database.cache_clear()
 
 
 async def empty(database: Database) -> None:
     """Delete every row."""
     async with database.session() as session:
-        for table in reversed(tables.metadata().sorted_tables):
+        for table in reversed(schema.metadata().sorted_tables):
             await session.execute(table.delete())
 
 

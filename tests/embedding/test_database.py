@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 import config
 from dev import ports
 from examples import databases
-from src import crud, embedding, revision
+from src import crud, library, revision
 from src.database import Database
-from src.embedding import User
 from src.errors import Conflict, Invalid, Unavailable
+from src.library import User
 from src.revision import Revision
 from tests import harness
 from tests.embedding.conftest import execute
@@ -212,11 +212,11 @@ async def test_a_database_that_only_reads_is_told(own_database_url: str) -> None
 def test_nothing_reads_the_environment_or_asks_for_fastapi_until_it_is_needed() -> None:
     program = """
 import sys
-from src.embedding import Base, Database, User, get_session
+from src.library import Base, Database, User, get_session
 from src.database import Database
 assert User.metadata is Base.metadata
 assert not {"config", "fastapi", "faststream", "aio_pika"} & sys.modules.keys(), "imported at once"
-from src.embedding import engine
+from src.library import engine
 """
     environment = os.environ | {"DATABASE_URL": "oracle://x"}
     ended = subprocess.run(
@@ -227,10 +227,8 @@ from src.embedding import engine
 
 def test_every_class_has_a_name_of_its_own() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'NoSuch'"):
-        _ = embedding.NoSuch
+        _ = library.NoSuch
     with pytest.raises(ImportError, match="NoSuch"):
-        exec("from src.embedding import NoSuch")
-    models = {
-        mapper.class_ for mapper in embedding.Base.registry.mappers if mapper.class_.__module__.startswith("src.")
-    }
-    assert models <= set(embedding._classes().values())
+        exec("from src.library import NoSuch")
+    models = {mapper.class_ for mapper in library.Base.registry.mappers if mapper.class_.__module__.startswith("src.")}
+    assert models <= set(library._classes().values())

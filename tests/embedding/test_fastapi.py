@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from dev import ports
 from examples.fastapi import app as example
 from examples.fastapi import problems
-from src import embedding
+from src import library
 from src.database import Database
-from src.embedding import CurrentSession, User
+from src.library import CurrentSession, User
 from tests import harness, pages
 from tests.embedding.conftest import execute
 
@@ -115,7 +115,7 @@ async def test_it_does_not_begin_with_a_schema_that_is_behind(of_process: Databa
 async def test_a_database_that_goes_away_is_a_problem(http: httpx.AsyncClient) -> None:
     away = Database(f"postgresql://ada@127.0.0.1:{ports.free(1)[0]}/db")
     with (
-        mock.patch.object(embedding, "database", return_value=away),
+        mock.patch.object(library, "database", return_value=away),
         mock.patch.object(example, "database", return_value=away),
     ):
         response = await http.get("/users")

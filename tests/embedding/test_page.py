@@ -19,8 +19,8 @@ from src import crud, models
 from src.base import Record, Schema
 from src.client import Client
 from src.database import Database
-from src.embedding import Session, Task, TaskStatus, User
 from src.errors import IllegalTransition
+from src.library import Session, Task, TaskStatus, User
 from src.service import Service
 from tests import harness
 from tests.embedding.conftest import empty

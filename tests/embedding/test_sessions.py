@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
 from src.database import Database
-from src.embedding import User
 from src.errors import Conflict, NotFound, Transient, VersionMismatch
+from src.library import User
 from src.models.chat import Chat
 from src.models.message import Message, Role
 from tests import harness

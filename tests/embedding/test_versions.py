@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
 from src.database import Database
-from src.embedding import Chat, Log, Member, Session, Task, User
 from src.errors import Conflict, NotFound, VersionMismatch
+from src.library import Chat, Log, Member, Session, Task, User
 
 type Get = Callable[[AsyncSession, UUID], Awaitable[User]]
 

@@ -5,15 +5,15 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from src.amqp.batches import Batch
-from src.amqp.decoder import Decoder
-from src.amqp.outgoing import Settled
-from src.amqp.outlet import Outlet
+from src.amqp.batch_subscriber import Batch
+from src.amqp.publish_channel import Outlet
+from src.consumers.decoder import Decoder
+from src.consumers.messages import Settled
+from src.consumers.subscribers import Subscribers
 from src.errors import UnknownOperation
-from src.subscribers import Subscribers
-from src.work import inbox
-from src.work.reader import Reader
-from src.work.unit_of_work import UnitOfWork
+from src.processing import inbox
+from src.processing.read_batch import Reader
+from src.processing.unit_of_work import UnitOfWork
 
 type Count = Callable[[], None]
 

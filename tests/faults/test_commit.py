@@ -13,10 +13,10 @@ import pytest
 
 import config
 from src import crud, models
-from src.amqp import decoder
+from src.consumers import decoder
 from src.entity import Entity
 from src.errors import Invalid
-from src.work import unit_of_work
+from src.processing import unit_of_work
 from tests import harness, requester
 from tests.harness import Process
 

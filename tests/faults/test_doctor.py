@@ -15,8 +15,8 @@ from dev import ports
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
 from src import service
-from src.operate import broker_checks, database_checks, doctor
-from src.operate.findings import Finding, Level
+from src.admin import broker_checks, database_checks, doctor
+from src.admin.findings import Finding, Level
 from tests import forked, harness, pages
 from tests.faults.test_broker import memory_alarm
 from tests.faults.test_watched import frozen

@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 
 import config
 from src import wire
-from src.amqp import topology
+from src.consumers import topology
 from tests import harness, requester
 from tests.guarantees.traces import sessions
 from tests.requester import Collected, Requester

@@ -13,9 +13,9 @@ from dev import ports, processes
 from dev.nodes import Node
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
-from src import telemetry
 from src.amqp import publisher
 from src.service import Service, answering_http
+from src.telemetry import metrics
 from tests import harness, requester, scraped
 from tests.faults import ending
 from tests.faults.test_broker import memory_alarm
@@ -44,8 +44,8 @@ async def wrong(port: int) -> set[str]:
 @pytest.fixture(autouse=True)
 def nothing_noticed() -> None:
     """What a service of an earlier test has left behind counts in this process for ever."""
-    telemetry.BROKER.over()
-    telemetry.DATABASE.over()
+    metrics.BROKER.over()
+    metrics.DATABASE.over()
 
 
 async def becomes(port: int, *parts: str) -> None:

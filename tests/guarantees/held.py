@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
-from src.amqp.outgoing import Message as Outgoing
+from src.amqp.frames import Message as Outgoing
 from src.amqp.publisher import Tries
 from src.service import Service
 from tests import harness, requester

@@ -5,8 +5,7 @@ import uuid
 import pytest
 
 import config
-from src.amqp.frames import Properties
-from src.amqp.outgoing import Message
+from src.amqp.frames import Message, Properties
 from src.amqp.publisher import ONCE
 from src.service import Service
 from tests import harness, requester

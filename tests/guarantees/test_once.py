@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 import config
 from src.database import Database
+from src.processing import inbox
+from src.processing.request import Outcome, inbox_key
 from src.service import Service
-from src.work import inbox
-from src.work.requests import Outcome, inbox_key
 from tests import harness, requester
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more, sessions

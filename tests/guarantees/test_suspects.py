@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 import config
-from src.amqp.batches import Batch
+from src.amqp.batch_subscriber import Batch
 from src.amqp.frames import Delivery, Properties
 from src.clock import now
 from src.database import Database
+from src.processing import attempts
 from src.service import Service
-from src.work import careful
 from tests import harness, requester
 from tests.faults import crash
 from tests.guarantees.deadly import deaths, poisoned, suspects
@@ -179,9 +179,9 @@ async def test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_agai
 
 
 async def test_attempts_of_long_ago_are_forgotten(settings: config.Settings) -> None:
-    attempts = [{"key": b"k" * 32, "attempt": uuid4(), "begun_at": now() - timedelta(days)} for days in (6, 8)]
+    made = [{"key": b"k" * 32, "attempt": uuid4(), "begun_at": now() - timedelta(days)} for days in (6, 8)]
     async with Database(settings.dsn).connect() as connection:
-        await connection.execute(careful.table.insert(), attempts)
+        await connection.execute(attempts.table.insert(), made)
         await connection.commit()
 
     async def forgotten() -> bool:

@@ -1,7 +1,7 @@
 """What waits in the service's memory is bounded in bytes, though RabbitMQ counts messages."""
 
 import config
-from src.amqp.batches import BatchSubscriber
+from src.amqp.batch_subscriber import BatchSubscriber
 from src.service import Service
 from tests import harness, requester
 from tests.guarantees.held import hold

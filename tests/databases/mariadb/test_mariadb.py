@@ -16,7 +16,7 @@ from src.dialects import dialect, mysql
 from src.dialects.dialect import Arrays
 from src.errors import TooLarge, Unavailable
 from src.models.session import Session
-from src.work import inbox
+from src.processing import inbox
 from tests import forked, harness, requester
 
 pytestmark = pytest.mark.databases

@@ -10,10 +10,10 @@ import trustme
 import config
 from dev.mariadb import MariaServer, program
 from src import service
+from src.admin.findings import Level
 from src.database import Database
 from src.errors import Unavailable
-from src.operate.findings import Level
-from src.work import inbox
+from src.processing import inbox
 from tests import harness
 from tests.faults.load import assert_outlived
 

@@ -15,9 +15,9 @@ from src.database import Database
 from src.entity import Entity, Operation
 from src.errors import Transient, Unavailable
 from src.models.session import ReadSession, Session
-from src.work.requests import Outcome, Request, State
-from src.work.sizes import Sizes
-from src.work.unit_of_work import UnitOfWork
+from src.processing.request import Outcome, Request, State
+from src.processing.row_size import Sizes
+from src.processing.unit_of_work import UnitOfWork
 from tests import harness
 from tests.worlds import Sent
 

@@ -1,0 +1,158 @@
+"""RabbitMQ as the service needs it: its version, its plugin, whether it takes messages, what is declared there."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import aiormq
+from aiormq.channel import Channel
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ConnectionCommandInvalid,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+
+from src import wire
+from src.admin.findings import Finding, broken, ok, warning
+from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, Refused, close_channel, named, place
+from src.amqp.redeclare import Restoring
+from src.consumers.topology import Topology
+from src.errors import why
+
+AT_LEAST_ONCE = (3, 10)  # the first that dead-letters at least once
+TRUSTED_DEATHS = (4, 0)  # the first that takes no x-death header from a client
+CONFIRM_TIMEOUT = 3  # seconds in which a broker without an alarm confirms
+PATIENCE = 30  # seconds that all of it may take
+HASHING = "x-consistent-hash"
+ARGUMENTS = "Arguments cannot be changed: empty and delete it, or start with the settings that it was declared with"
+
+
+async def look(url: str, topology: Topology, names: wire.Names, partitions: int) -> tuple[list[Finding], int]:
+    """The findings, and how many replicas of the service consume."""
+    try:
+        async with asyncio.timeout(PATIENCE), _connected(url) as connection:
+            found = [_version(connection, place(url)), *await _declared(connection, topology)]
+            if partitions > 1:
+                found.append(await _plugin(url, names))
+            return [*found, await _alarm(url)], await _replicas(connection, names)
+    except (AuthenticationError, ProbableAuthenticationError):
+        return [broken(f"RabbitMQ at {place(url)} refuses the login", "Correct the user and password")], 0
+    except InvalidFrameError:  # after the login: it closes instead of opening
+        return [broken(f"RabbitMQ at {place(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
+    except LOST as error:
+        what = f"RabbitMQ at {place(url)} does not answer: {why(error)}"
+        return [broken(what, "Start it, or correct RABBITMQ_URL")], 0
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[aiormq.abc.AbstractConnection]:
+    connection = await asyncio.wait_for(aiormq.connect(named(url, "doctor")), CONNECT_TIMEOUT)
+    try:
+        yield connection
+    finally:
+        await asyncio.wait({asyncio.ensure_future(connection.close())}, timeout=CLOSE_TIMEOUT)
+
+
+def _version(connection: aiormq.abc.AbstractConnection, where: str) -> Finding:
+    properties: dict[str, Any] = dict(connection.server_properties)
+    said = str(properties.get("version", ""))
+    version = tuple(map(int, re.findall(r"\d+", said)[:2]))
+    what = f"RabbitMQ {said} at {where}"
+    if version < AT_LEAST_ONCE:
+        return broken(f"{what} may lose what it dead-letters", "Run 3.10 or newer, 4 at best")
+    if version < TRUSTED_DEATHS:
+        return warning(
+            f"{what} takes x-death headers from its clients, and a malformed one ends its dead-letter workers",
+            "Run 4.0 or newer, or let nobody publish whom you do not trust",
+        )
+    return ok(what)
+
+
+async def _alarm(url: str) -> Finding:
+    """By messages to nobody: a broker short of memory or disk takes the first, and reads no other from who sent it."""
+    try:
+        async with asyncio.timeout(CONFIRM_TIMEOUT), _connected(url) as connection:
+            channel = await connection.channel(publisher_confirms=True)
+            for _ in range(2):
+                await channel.basic_publish(b"", routing_key=f"nobody-{uuid.uuid4().hex}")
+    except TimeoutError:
+        return broken("RabbitMQ takes no messages", "Look for an alarm of memory or disk: rabbitmqctl status")
+    return ok("RabbitMQ takes messages")
+
+
+async def _plugin(url: str, names: wire.Names) -> Finding:
+    """By an exchange of its type that is gone at once, on a connection of its own: the answer may be its end."""
+    try:
+        async with _connected(url) as connection:
+            channel = await connection.channel()
+            name = f"{names.service}.doctor-{uuid.uuid4().hex}"
+            await channel.exchange_declare(name, exchange_type=HASHING, auto_delete=True)
+            await channel.exchange_delete(name)
+    except ConnectionCommandInvalid:
+        return broken(
+            "WRITE_PARTITIONS above 1 needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange",
+            "Run rabbitmq-plugins enable rabbitmq_consistent_hash_exchange",
+        )
+    except AMQPError as error:
+        return broken(f"RabbitMQ does not let this user declare an exchange: {error}", "Give it the right to configure")
+    return ok("RabbitMQ has the plugin rabbitmq_consistent_hash_exchange")
+
+
+class Comparing(Restoring):
+    """Declares nothing: what is there is compared with what would be declared, and what is missing is noted."""
+
+    def __init__(self, connection: aiormq.abc.AbstractConnection) -> None:
+        async def open_channel() -> Channel:
+            return cast("Channel", await connection.channel())
+
+        super().__init__(open_channel)
+        self.missing: list[str] = []
+        self.different: list[str] = []
+
+    async def exchange_declare(self, name: str, **how: Any) -> None:
+        await self._compare(Channel.exchange_declare, name, how)
+
+    async def queue_declare(self, name: str, **how: Any) -> None:
+        await self._compare(Channel.queue_declare, name, how)
+
+    async def _compare(self, declare: Any, name: str, how: dict[str, Any]) -> None:
+        if not await self._exists(declare, name):
+            self.missing.append(name)
+            return
+        try:
+            await declare(await self._opened(), name, **how)  # of what is there this changes nothing
+        except ChannelPreconditionFailed as error:
+            self.different.append(f"{name} has other arguments: {error}")
+
+
+async def _declared(connection: aiormq.abc.AbstractConnection, topology: Topology) -> list[Finding]:
+    comparing = Comparing(connection)
+    try:
+        await topology.declare(comparing)
+    except Refused as error:
+        return [broken(str(error), "Give the user the right to configure what begins with the service's name")]
+    finally:
+        await comparing.close()
+    if comparing.different:
+        return [broken(each, ARGUMENTS) for each in comparing.different]
+    if comparing.missing:
+        return [ok(f"{len(comparing.missing)} exchanges and queues are not there yet: serve declares them")]
+    return [ok("exchanges and queues are as this version declares them")]
+
+
+async def _replicas(connection: aiormq.abc.AbstractConnection, names: wire.Names) -> int:
+    """All of them consume reads."""
+    channel = cast("Channel", await connection.channel())
+    try:
+        return (await channel.queue_declare(names.reads, passive=True)).consumer_count or 0
+    except ChannelNotFoundEntity:
+        return 0
+    finally:
+        await close_channel(channel)

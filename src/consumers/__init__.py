@@ -1,0 +1,1 @@
+"""Between AMQP and processing: take, decode, apply, settle, ack."""

@@ -1,0 +1,1 @@
+"""What every entity can be asked."""

@@ -1,0 +1,1 @@
+"""Beneath ``crud``: the rows of one transaction."""

@@ -1,0 +1,106 @@
+"""One batch of reads: what names rows shares statements, the rest runs side by side, each seeing one state."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, cast
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src.clock import now
+from src.database import Database
+from src.entity import Operation
+from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
+from src.persistence import identity_map
+from src.processing.request import Outcome, Request, State
+
+PART = 20  # groups that are read before their answers are counted
+LARGE = 16 * 1024 * 1024  # bytes of answers that do not wait for others
+
+type Answered = tuple[Request[Operation], Outcome]
+type Requests = Sequence[Request[Operation]]
+
+
+class Reader:
+    """Answers batches of reads, ``concurrency`` transactions at a time. ``max_answer`` is in bytes."""
+
+    def __init__(self, database: Database, max_answer: int, concurrency: int) -> None:
+        self._database = database
+        self._max_answer = max_answer
+        self._free = asyncio.Semaphore(concurrency)
+
+    async def apply(self, requests: Requests) -> AsyncIterator[list[Answered]]:
+        """The outcomes, in whatever order; those before others that would be too large together. Raises Unavailable."""
+        groups, answered = deque(_groups(requests)), list[Answered]()
+        while groups:
+            part = [groups.popleft() for _ in range(min(len(groups), PART))]
+            for group, outcomes in zip(part, await _side_by_side([self._read(each) for each in part]), strict=True):
+                if outcomes is None:
+                    groups += (group[: len(group) // 2], group[len(group) // 2 :])
+                else:
+                    answered += zip(group, outcomes, strict=True)
+            if sum(len(outcome.body) for _, outcome in answered) > LARGE:
+                yield answered
+                answered = []
+        yield answered
+
+    async def _read(self, requests: Requests) -> list[Outcome] | None:
+        """The outcomes; None where several cannot be read together: then each half is read by itself."""
+        try:
+            return await self._twice(requests)
+        except Unavailable:
+            raise
+        except Transient as error:
+            raise Unavailable(str(error)) from error
+        except Exception as error:
+            if len(requests) > 1:
+                return None
+            return [Outcome.of(error if isinstance(error, Problem) else Internal.because(error))]
+
+    async def _twice(self, requests: Requests) -> list[Outcome]:
+        """Once more where the moment is to blame: a table was altered, and its statements are prepared anew."""
+        try:
+            return await self._answer(requests)
+        except Transient:
+            return await self._answer(requests)
+
+    async def _answer(self, requests: Requests) -> list[Outcome]:
+        wanted = identity_map.Wanted()
+        for request in requests:
+            request.operation.want(wanted, request.data)
+        once = all(request.operation.loads_only for request in requests)
+        async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
+            await identity_map.of(session).load(wanted)
+            return [await self._outcome(session, request) for request in requests]
+
+    async def _outcome(self, session: AsyncSession, request: Request[Operation]) -> Outcome:
+        try:
+            if request.deadline and request.deadline <= now():
+                raise DeadlineExceeded
+            identity_map.of(session).begin()
+            result = await request.operation.handler(session, request.data)
+            body = request.operation.entity.answer(result, self._max_answer)
+        except Problem as problem:
+            return Outcome.of(problem)
+        return Outcome(State.SERVED, request.operation.key, body)
+
+
+async def _side_by_side[T](reads: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each returns, once all have ended. A single one needs no task for that."""
+    if len(reads) == 1:
+        return [await reads[0]]
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[T]", results)
+
+
+def _groups(requests: Requests) -> list[list[Request[Operation]]]:
+    """What is read together: rows of one entity by one statement, others that name rows, and each of the rest alone."""
+    groups: dict[object, list[Request[Operation]]] = {}
+    for request in requests:
+        operation = request.operation
+        named: object = operation if operation.loads_only else "named"
+        groups.setdefault(named if operation.names_rows else id(request), []).append(request)
+    return list(groups.values())

@@ -1,0 +1,42 @@
+"""Forgets, in the background and in small steps, what is past its retention."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from src.clock import now
+from src.database import Database
+from src.processing import attempts, inbox
+
+log = logging.getLogger(__name__)
+
+STEP = 1000  # rows a transaction
+PAUSE = 60  # seconds between two rounds, where nothing is left
+
+
+async def purge(database: Database, retention: timedelta) -> None:
+    """Run until cancelled. A duplicate of a request that is older than ``retention`` is a new request."""
+    while True:
+        await _purged(database, "suspects", retention, attempts.purge)
+        purged = await _purged(database, "the inbox", retention, partial(inbox.purge, limit=STEP))
+        if purged:
+            log.info("forgot %d requests older than %s", purged, retention)
+        if purged < STEP:
+            await asyncio.sleep(PAUSE)
+
+
+async def _purged(
+    database: Database, what: str, retention: timedelta, purge: Callable[[AsyncSession, datetime], Awaitable[int]]
+) -> int:
+    """How many rows went. Nobody watches the task, and it must go on whatever happens."""
+    try:
+        await database.probe()  # no other clock than the database's may empty the inbox
+        async with database.session() as session:
+            return await purge(session, now() - retention)
+    except Exception as error:  # see above
+        log.warning("%s: not purged: %s", what, type(error).__name__)
+        return 0

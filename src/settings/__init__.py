@@ -1,0 +1,1 @@
+"""What ``config.py`` reads settings with."""
