@@ -34,9 +34,9 @@ test-all: setup ## Run every test, the slow ones too, on examples drawn anew; AR
 
 # What DATABASES names beside PostgreSQL, and what is tried on them: SUITES, of which SHORT is for each change.
 DATABASES := sqlite mariadb
-SHORT := tests/databases/test_same.py tests/test_requests.py $(addprefix tests/guarantees/test_,once.py entity.py)
-SUITES := tests/databases tests/guarantees tests/hostile $(addprefix tests/test_,requests.py batches.py unknown.py \
-	sizes.py pieces.py order.py properties.py backlog.py garbage.py play.py)
+SHORT := tests/databases/test_same.py tests/operations $(addprefix tests/guarantees/test_,once.py entity.py)
+SUITES := tests/databases tests/guarantees tests/hostile tests/operations tests/processing tests/persistence \
+	tests/cli/play tests/consumers/test_unknown.py tests/consumers/test_garbage.py
 
 test-databases: setup ## Run the suites that all databases share on the others; DATABASES="sqlite mariadb" chooses
 	@$(SERVERS); folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && for kind in $(DATABASES); do \
@@ -48,7 +48,7 @@ test-databases: setup ## Run the suites that all databases share on the others; 
 	done
 
 test-databases-short: setup ## The same in a few minutes, and what is MariaDB's or SQLite's own
-	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile -m "databases and not slow" tests/databases tests/embedding
+	@$(SERVERS) && $(RUN) pytest -n 2 --dist loadfile -m "databases and not slow" tests/databases tests/library
 	@$(MAKE) --no-print-directory test-databases SUITES="$(SHORT)"
 
 compose-test: setup ## Build the image and try docker-compose.yml with Docker

@@ -22,7 +22,7 @@ from src.amqp import connections
 from src.amqp.batch_subscriber import Batch, Limits, Pause
 from src.amqp.connections import Refused, TolerantConnection
 from src.amqp.publisher import Publisher
-from src.amqp.redeclare import Upkeep
+from src.amqp.topology_recovery import Upkeep
 from src.consumers.decoder import Decoder
 from src.consumers.subscribers import Subscribers
 from src.consumers.topology import Topology

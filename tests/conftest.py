@@ -13,7 +13,7 @@ import config
 from dev import rabbitmq, redis, servers
 from src.client import Client
 from src.service import Service
-from tests import harness
+from tests.support import harness
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "gate")
 """``gate``: the same examples each time, none shrunk. ``shrink``: the same, shrunk. ``fresh``: others each time."""

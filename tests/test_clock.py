@@ -12,9 +12,9 @@ import pytest
 import config
 from src import clock, service
 from src.processing import retention
-from tests import harness, requester
 from tests.guarantees.traces import sessions
-from tests.requester import Requester
+from tests.support import harness, requester
+from tests.support.requester import Requester
 
 MINUTE, HOUR, MONTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=30)
 EACH_WAY = pytest.mark.parametrize("way", [1, -1], ids=["ahead", "back"])

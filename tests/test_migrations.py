@@ -17,7 +17,7 @@ from src import models, revision
 from src.base import Base
 from src.database import Database
 from src.processing import inbox
-from tests import forked, harness
+from tests.support import forked, harness
 
 
 def _alembic(url: str, *arguments: str) -> None:

@@ -22,7 +22,7 @@ from aiormq.exceptions import (
 from src import wire
 from src.admin.findings import Finding, broken, ok, warning
 from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, Refused, close_channel, named, place
-from src.amqp.redeclare import Restoring
+from src.amqp.topology_recovery import Restoring
 from src.consumers.topology import Topology
 from src.errors import why
 

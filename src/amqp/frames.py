@@ -6,7 +6,7 @@ through pamqp.
 No message may end a connection: a timestamp beyond the year 9999, a header key that is not UTF-8 or thousands of nested
 tables raise inside pamqp, in aiormq's reader, and again after each reconnect. So what goes to aiormq is looked at
 first. What would raise is written anew with the properties that are sound, and with the header ``undecodable`` that
-names the others. Checked against pamqp 4.0 and aiormq 7.2 at the level of frames in ``tests/test_frames.py``.
+names the others. Checked against pamqp 4.0 and aiormq 7.2 at the level of frames in ``tests/amqp/test_frames.py``.
 """
 
 import struct

@@ -10,9 +10,9 @@ from typing import assert_never
 from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from src import backoff, wire
+from src.amqp.confirm_channel import Outlet, Result
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
 from src.amqp.frames import Message
-from src.amqp.publish_channel import Outlet, Result
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import typer
 from src.cli import dead, operations, serve, talk
 from src.cli.demo import demo
 from src.cli.doctor import doctor
-from src.cli.play import play
+from src.cli.play.command import play
 
 __all__ = ["app"]
 

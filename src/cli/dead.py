@@ -31,9 +31,9 @@ def list_letters(context: typer.Context, *, limit: Limit = 100) -> None:
     ./db dead list
     ./db dead list --limit 1000
     """
-    from src.cli import letters
+    from src.dead_letters import queue
 
-    letters.list_letters(target.of(context), limit)
+    queue.list_letters(target.of(context), limit)
 
 
 @app.command()
@@ -43,9 +43,9 @@ def show(context: typer.Context, letter: Id) -> None:
     \b
     ./db dead show 0a1b2c3d4e5f
     """
-    from src.cli import letters
+    from src.dead_letters import queue
 
-    letters.show(target.of(context), letter)
+    queue.show(target.of(context), letter)
 
 
 @app.command()
@@ -60,10 +60,10 @@ def replay(context: typer.Context, letter: SomeId = "", *, every: All = False) -
     ./db dead replay 0a1b2c3d4e5f
     ./db dead replay --all
     """
-    from src.cli import letters
+    from src.dead_letters import queue
 
     _check_which(letter, every)
-    letters.replay(target.of(context), letter)
+    queue.replay(target.of(context), letter)
 
 
 @app.command()
@@ -74,12 +74,12 @@ def drop(context: typer.Context, letter: SomeId = "", *, every: All = False, yes
     ./db dead drop 0a1b2c3d4e5f
     ./db dead drop --all --yes
     """
-    from src.cli import letters
+    from src.dead_letters import queue
 
     _check_which(letter, every)
     to = target.of(context)
     _confirm(f"Drop {letter or f'every dead letter of {to.service}'} for good?", yes)
-    letters.drop(to, letter)
+    queue.drop(to, letter)
 
 
 def _check_which(letter: str, every: bool) -> None:  # noqa: FBT001 - typer's

@@ -7,7 +7,7 @@ from pamqp.common import FieldTable
 
 from src import wire
 from src.amqp.connections import Refused
-from src.amqp.redeclare import Declaring
+from src.amqp.topology_recovery import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
 NEVER = 2**31 - 1  # deliveries; RabbitMQ 4 gives up after 20 where there is no limit, and 3 at once where it is -1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dev import database
-from tests import forked, harness
+from tests.support import forked, harness
 
 LANDED = "69fda5fff6386b3645a10b79ff0c490522dfb318a3534d0b635093720e4ef68b"
 """The sha256 of what 0001 to 0003 are as SQL for PostgreSQL, which runs on databases that they have made."""

@@ -17,8 +17,8 @@ from src.contract.fields import Field
 from src.errors import Invalid, Problem
 from src.json_values import canonical
 from src.models.user import User
-from tests import harness
 from tests.databases.asked import OPERATIONS, Answer, Asked, decoded
+from tests.support import harness
 
 NUL, SMILE, GRIN = "\0", "\U0001f600", "\U0001f601"
 

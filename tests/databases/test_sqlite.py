@@ -29,10 +29,10 @@ from src.processing.inbox import table as inbox
 from src.processing.request import Request, State
 from src.processing.row_size import Sizes
 from src.processing.unit_of_work import UnitOfWork
-from tests import forked, harness
 from tests.faults.load import loaded
-from tests.harness import Process
-from tests.worlds import Sent, World
+from tests.support import forked, harness
+from tests.support.harness import Process
+from tests.support.worlds import Sent, World
 
 pytestmark = pytest.mark.databases
 

@@ -7,7 +7,7 @@ import pytest
 import config
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
-from tests import harness
+from tests.support import harness
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from src.amqp.batch_subscriber import Batch
-from src.amqp.publish_channel import Outlet
+from src.amqp.confirm_channel import Outlet
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled
 from src.consumers.subscribers import Subscribers

@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 import config
-from tests.harness import Process
+from tests.support.harness import Process
 
 GRACE = config.Settings.model_fields["graceful_timeout"].default
 

@@ -15,7 +15,7 @@ from dev import nodes
 from src import wire
 from src.client import Client, Reply
 from src.models.session import Session
-from tests import harness, requester
+from tests.support import harness, requester
 
 MANY = 250
 AUDIT = "audit"

@@ -8,10 +8,10 @@ import pytest
 
 import config
 from dev.rabbitmq import RabbitServer
-from tests import harness
 from tests.faults.ending import stopped
 from tests.faults.load import loaded
-from tests.harness import Process
+from tests.support import harness
+from tests.support.harness import Process
 
 
 def stop_app(server: RabbitServer) -> None:

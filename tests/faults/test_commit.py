@@ -17,8 +17,8 @@ from src.consumers import decoder
 from src.entity import Entity
 from src.errors import Invalid
 from src.processing import unit_of_work
-from tests import harness, requester
-from tests.harness import Process
+from tests.support import harness, requester
+from tests.support.harness import Process
 
 LOCK = 42
 HOLD = f"""

@@ -13,10 +13,10 @@ import config
 from dev.postgres import PostgresServer
 from src.dialects import postgresql
 from src.service import Service
-from tests import harness, requester
 from tests.faults.ending import stopped
 from tests.faults.load import assert_outlived, loaded
-from tests.harness import Process
+from tests.support import harness, requester
+from tests.support.harness import Process
 
 RELOAD, WRITE = "SELECT pg_reload_conf()", "SET default_transaction_read_only = off"
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

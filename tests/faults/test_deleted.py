@@ -13,12 +13,12 @@ from aiormq.exceptions import AMQPError
 import config
 from dev.rabbitmq import RabbitServer
 from src import wire
-from src.amqp import redeclare
+from src.amqp import topology_recovery
 from src.amqp.frames import Message, Properties
 from src.amqp.publisher import FOREVER
 from src.service import Service
-from tests import harness, requester
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Requester
 
 PARTITIONS = 2
 
@@ -28,7 +28,7 @@ async def shared(postgres_url: str, template: str, private_rabbitmq: RabbitServe
     """A service of two partitions that looks often for what is missing."""
     async with harness.isolated(postgres_url, template, private_rabbitmq.url) as settings:
         chosen = settings.model_copy(update={"write_partitions": PARTITIONS})
-        with mock.patch.object(redeclare, "LOOK", 0.2):
+        with mock.patch.object(topology_recovery, "LOOK", 0.2):
             async with harness.running(chosen) as started:
                 yield started
         await harness.delete_topology(chosen)

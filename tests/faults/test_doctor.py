@@ -17,9 +17,9 @@ from dev.rabbitmq import RabbitServer
 from src import service
 from src.admin import broker_checks, database_checks, doctor
 from src.admin.findings import Finding, Level
-from tests import forked, harness, pages
 from tests.faults.test_broker import memory_alarm
 from tests.faults.test_watched import frozen
+from tests.support import forked, harness, pages
 
 (DOCTOR,) = pages.commands("docs/operations.md")
 SECRET = "hush-hush"

@@ -11,10 +11,10 @@ import aio_pika
 import pytest
 
 import config
-from tests import harness, requester
-from tests.full import drained, full_queue
-from tests.harness import Process
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.full import drained, full_queue
+from tests.support.harness import Process
+from tests.support.requester import Collected, Requester
 
 MANY, BACKLOG = 50, 10_000
 

@@ -12,9 +12,9 @@ from aiormq.abc import DeliveredMessage
 import config
 from src import wire
 from src.consumers import topology
-from tests import harness, requester
 from tests.guarantees.traces import sessions
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Requester
 
 # The broker understands these, and puts its own death before them.
 FORGED: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from aio_pika import DeliveryMode, Message
 
 import config
-from tests import harness, requester
-from tests.harness import Process
+from tests.support import harness, requester
+from tests.support.harness import Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

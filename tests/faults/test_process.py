@@ -9,11 +9,11 @@ import pytest
 from yarl import URL
 
 import config
-from tests import harness
 from tests.faults import crash
 from tests.faults.ending import stopped
 from tests.faults.load import MANY, loaded
-from tests.harness import Process
+from tests.support import harness
+from tests.support.harness import Process
 
 
 @pytest.mark.parametrize("point", crash.POINTS)

@@ -11,9 +11,9 @@ from yarl import URL
 import config
 from dev import ports
 from dev.postgres import PostgresServer
-from tests import harness
 from tests.faults.ending import stopped
-from tests.harness import Process
+from tests.support import harness
+from tests.support.harness import Process
 
 
 async def refusal(settings: config.Settings, **more: str) -> str:

@@ -11,13 +11,13 @@ import pytest
 import config
 from dev.postgres import PostgresServer
 from src.service import Service
-from tests import harness, requester
 from tests.faults import crash
 from tests.guarantees import deadly
 from tests.guarantees.held import hold
 from tests.guarantees.writes import SESSION, Request
-from tests.harness import Process
-from tests.requester import Message
+from tests.support import harness, requester
+from tests.support.harness import Process
+from tests.support.requester import Message
 
 MANY = 100
 WRITES: list[Request] = [("session.update", {"id": SESSION, "title": str(number)}) for number in range(MANY)]

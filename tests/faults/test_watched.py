@@ -16,12 +16,12 @@ from dev.rabbitmq import RabbitServer
 from src.amqp import publisher
 from src.service import Service, answering_http
 from src.telemetry import metrics
-from tests import harness, requester, scraped
 from tests.faults import ending
 from tests.faults.test_broker import memory_alarm
-from tests.full import full_queue
-from tests.harness import Process
-from tests.scraped import value
+from tests.support import harness, requester, scraped
+from tests.support.full import full_queue
+from tests.support.harness import Process
+from tests.support.scraped import value
 
 LIVE, READY, METRICS = "/health/live", "/health/ready", "/metrics"
 

@@ -7,10 +7,10 @@ import pytest
 import config
 from src.database import Database
 from src.service import Service
-from tests import harness, requester
 from tests.guarantees.entities import ENTITIES, OfTests
 from tests.guarantees.writes import SESSION
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Requester
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from unittest import mock
 
 import config
 from src.service import Service
-from tests import harness
 from tests.faults import crash
+from tests.support import harness
 
 
 class Deadly(BaseException):

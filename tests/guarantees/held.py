@@ -9,8 +9,8 @@ from unittest import mock
 from src.amqp.frames import Message as Outgoing
 from src.amqp.publisher import Tries
 from src.service import Service
-from tests import harness, requester
-from tests.requester import Message, Requester
+from tests.support import harness, requester
+from tests.support.requester import Message, Requester
 
 
 class Held:

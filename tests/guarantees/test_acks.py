@@ -5,12 +5,12 @@ import contextlib
 import pytest
 
 import config
-from tests import harness, requester
-from tests.full import full_queue
 from tests.guarantees.held import hold
 from tests.guarantees.traces import sessions
 from tests.guarantees.writes import MISSING, NOTE, REJECTED, SESSION, WRITES
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.full import full_queue
+from tests.support.requester import Collected, Requester
 
 
 @pytest.mark.parametrize("kind", ["answers", "events", "dead letters"])

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 import config
-from tests import harness, requester
 from tests.guarantees.writes import SESSION
+from tests.support import harness, requester
 
 ALTERED = {
     "a type": "ALTER TABLE sessions ALTER COLUMN title TYPE varchar(500)",

@@ -8,12 +8,12 @@ import pytest
 
 import config
 from src.service import Service
-from tests import harness
 from tests.guarantees.bad import BAD, Bad
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more
 from tests.guarantees.writes import NOTE, SESSION, WRITES, new_note
-from tests.requester import Collected, Requester
+from tests.support import harness
+from tests.support.requester import Collected, Requester
 
 ALONE = [([bad], 50) for bad in BAD.values()]
 

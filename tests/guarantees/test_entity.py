@@ -2,7 +2,7 @@
 
 from tests.guarantees.traces import no_more
 from tests.guarantees.writes import new_note
-from tests.requester import Collected, Requester
+from tests.support.requester import Collected, Requester
 
 
 async def test_a_new_entity_has_its_operations_and_events(db: Requester, events: Collected) -> None:

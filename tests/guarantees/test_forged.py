@@ -8,9 +8,9 @@ import config
 from src.amqp.frames import Message, Properties
 from src.amqp.publisher import ONCE
 from src.service import Service
-from tests import harness, requester
 from tests.guarantees.held import hold
-from tests.requester import Collected, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Requester
 
 FORGED = "amq.rabbitmq.reply-to.AAAA.BBBB"
 MANY = 200

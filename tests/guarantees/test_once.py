@@ -12,11 +12,11 @@ from src.database import Database
 from src.processing import inbox
 from src.processing.request import Outcome, inbox_key
 from src.service import Service
-from tests import harness, requester
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more, sessions
 from tests.guarantees.writes import EACH_WRITE, MISSING, REJECTED, SESSION, WRITES, Request
-from tests.requester import Collected, Message, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Message, Requester
 
 
 @EACH_WRITE

@@ -7,12 +7,12 @@ import pytest
 
 import config
 from src.service import Service
-from tests import harness, requester
 from tests.guarantees.bad import BAD
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more, sessions
 from tests.guarantees.writes import EACH_WRITE, NOTE, REJECTED, SESSION, WRITES, Request, new_note
-from tests.requester import Collected, Message, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Message, Requester
 
 REHEARSE = {"dry-run": True}
 

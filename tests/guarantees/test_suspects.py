@@ -16,12 +16,12 @@ from src.clock import now
 from src.database import Database
 from src.processing import attempts
 from src.service import Service
-from tests import harness, requester
 from tests.faults import crash
 from tests.guarantees.deadly import deaths, poisoned, suspects
 from tests.guarantees.held import hold
 from tests.guarantees.writes import SESSION, Request
-from tests.requester import Collected, Message, Requester
+from tests.support import harness, requester
+from tests.support.requester import Collected, Message, Requester
 
 MANY = 10
 WRITES: list[Request] = [("session.update", {"id": SESSION, "title": str(number)}) for number in range(MANY)]

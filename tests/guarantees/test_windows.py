@@ -3,8 +3,8 @@
 import config
 from src.amqp.batch_subscriber import BatchSubscriber
 from src.service import Service
-from tests import harness, requester
 from tests.guarantees.held import hold
+from tests.support import harness, requester
 
 KIBIBYTE = 1024
 SIZES = {"max_body": 64 * KIBIBYTE, "prefetch_size": 640 * KIBIBYTE, "prefetch": 100, "batch_size": 50}

@@ -4,8 +4,8 @@ from typing import Any
 
 import config
 from src.models.session import Session
-from tests import harness
-from tests.requester import Collected, Message, Requester
+from tests.support import harness
+from tests.support.requester import Collected, Message, Requester
 
 
 async def sessions(settings: config.Settings) -> list[tuple[Any, ...]]:

@@ -13,9 +13,9 @@ from pamqp.commands import Basic
 from src.amqp import connections
 from src.client import Client
 from src.service import Service
-from tests import harness
-from tests.marshalled import Header, Publish, payload
-from tests.requester import Collected, Message
+from tests.support import harness
+from tests.support.marshalled import Header, Publish, payload
+from tests.support.requester import Collected, Message
 
 SECRET = "xyzzy"
 """Is in every hostile payload, and must be in no log record."""

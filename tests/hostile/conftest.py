@@ -8,9 +8,9 @@ import pytest
 from aiormq.channel import Channel
 
 from src.service import Service
-from tests import harness
 from tests.hostile.bench import SECRET, Bench
-from tests.requester import collecting
+from tests.support import harness
+from tests.support.requester import collecting
 
 
 @pytest.fixture(scope="module")

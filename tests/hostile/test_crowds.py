@@ -9,9 +9,9 @@ from aio_pika import Message
 
 import config
 from src import errors
-from tests import harness
-from tests.harness import Process
 from tests.hostile.bench import CREATE, SECRET, Bench, assert_answered
+from tests.support import harness
+from tests.support.harness import Process
 
 
 async def test_an_answer_larger_than_a_message_may_be_is_a_problem(bench: Bench) -> None:

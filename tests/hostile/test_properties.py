@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from tests import harness
 from tests.hostile.bench import CREATE, Bench, Pieces, assert_answered, assert_dead, between_two_good
-from tests.marshalled import nested, short, table
+from tests.support import harness
+from tests.support.marshalled import nested, short, table
 
 NOT_UTF8 = short(b"xyzzy\xff")
 LONG = "xyzzy" * 26_000

@@ -8,7 +8,7 @@ import config
 from dev import servers
 from dev.mariadb import MariaServer, program
 from src.database import Database
-from tests import harness
+from tests.support import harness
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from src.dialects.dialect import Arrays
 from src.errors import TooLarge, Unavailable
 from src.models.session import Session
 from src.processing import inbox
-from tests import forked, harness, requester
+from tests.support import forked, harness, requester
 
 pytestmark = pytest.mark.databases
 

@@ -14,8 +14,8 @@ from src.admin.findings import Level
 from src.database import Database
 from src.errors import Unavailable
 from src.processing import inbox
-from tests import harness
 from tests.faults.load import assert_outlived
+from tests.support import harness
 
 pytestmark = pytest.mark.databases
 

@@ -18,8 +18,8 @@ from src.models.session import ReadSession, Session
 from src.processing.request import Outcome, Request, State
 from src.processing.row_size import Sizes
 from src.processing.unit_of_work import UnitOfWork
-from tests import harness
-from tests.worlds import Sent
+from tests.support import harness
+from tests.support.worlds import Sent
 
 pytestmark = pytest.mark.databases
 

@@ -1,0 +1,117 @@
+"""Mutants of ``src/amqp``."""
+
+from dev.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "a batch is queued from the arrival of its newest request",
+        "src/amqp/batch_subscriber.py",
+        "return self.deliveries[0].arrived",
+        "return self.deliveries[-1].arrived",
+        ["tests/telemetry/test_metrics.py::test_a_batch_is_queued_from_the_arrival_of_its_oldest_request"],
+    ),
+    Mutant(
+        "an ack of several counts for one",
+        "src/amqp/confirm_channel.py",
+        "range(self._settled if multiple else end - 1, end)",
+        "range(end - 1, end)",
+        ["tests/amqp/test_confirm_channel.py::test_one_ack_may_answer_for_many_messages"],
+    ),
+    Mutant(
+        "a returned message counts as taken",
+        "src/amqp/confirm_channel.py",
+        "Result.REFUSED if index in self._returned else result",
+        "result",
+        ["tests/amqp/test_confirm_channel.py::test_a_message_that_is_returned_is_refused_though_it_is_acked"],
+    ),
+    Mutant(
+        "what is published to a missing exchange is given up",
+        "src/amqp/publisher.py",
+        "            case Result.MISSING:\n                return True\n",
+        "            case Result.MISSING:\n                return False\n",
+        [
+            "tests/faults/test_deleted.py::test_what_is_published_to_an_exchange_that_is_missing_is_there_once_it_is_back"
+        ],
+    ),
+    Mutant(
+        "what comes back is not bound",
+        "src/amqp/topology_recovery.py",
+        "        self._restored.add(name)\n",
+        "",
+        ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[released]"],
+    ),
+    Mutant(
+        "a binding is taken away while the service runs",
+        "src/amqp/topology_recovery.py",
+        "if self._declared else await",
+        "if not self._declared else await",
+        ["tests/faults/test_deleted.py::test_while_it_runs_it_takes_no_binding_away"],
+    ),
+    Mutant(
+        "what is no text is escaped in deliveries alone",
+        "src/amqp/frames.py",
+        "    layout = _LAYOUTS.get(payload[:4])\n",
+        "    layout = _LAYOUTS[DELIVER] if payload[:4] == DELIVER else None\n",
+        ["tests/amqp/test_frames.py::test_whatever_a_frame_holds_what_aiormq_is_given_decodes"],
+    ),
+    Mutant(
+        "a direct reply that ends its connection is tried again",
+        "src/amqp/publisher.py",
+        "Result.REFUSED if direct and result is Result.UNKNOWN else result",
+        "result",
+        ["tests/guarantees/test_forged.py::test_a_batch_of_forged_direct_replies_ends_its_connection_a_few_times_only"],
+    ),
+    Mutant(
+        "aiormq hears of no tapped frame",
+        "src/amqp/frame_reader.py",
+        "        if taken:\n            self._show_life()\n",
+        "",
+        ["tests/amqp/test_frames.py::test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped"],
+    ),
+    Mutant(
+        "a routing key is cut inside a character",
+        "src/amqp/frames.py",
+        '.encode()[:255].decode(errors="ignore")',
+        '.encode()[:255].decode(errors="surrogateescape")',
+        ["tests/amqp/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
+    ),
+    Mutant(
+        "a broker of another name is waited for",
+        "src/amqp/connections.py",
+        "            if isinstance(error.__cause__, SSLCertVerificationError):\n",
+        "            if isinstance(error.__cause__, EOFError):\n",
+        ["tests/deploy/test_tls.py::test_a_broker_that_is_not_who_it_says_is_refused_in_one_line"],
+    ),
+    Mutant(
+        "a window keeps whatever comes",
+        "src/amqp/batch_subscriber.py",
+        "            self.outgrown = self._size > self._limits.window_bytes\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a narrow window stays narrow",
+        "src/amqp/batch_subscriber.py",
+        "            self.outgrown = sum(self._passed) <= self._limits.window_bytes\n",
+        "            self.outgrown = False\n",
+        [
+            "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
+        ],
+    ),
+    Mutant(
+        "a suspect is served among others",
+        "src/amqp/batch_subscriber.py",
+        "            if self._suspects(self._arrived[0]):\n                break\n",
+        "",
+        ["tests/amqp/test_window.py::test_a_batch_ends_before_what_is_taken_alone"],
+    ),
+    Mutant(
+        "a classic queue's count is believed",
+        "src/amqp/batch_subscriber.py",
+        "        if not (delivery.redelivered and self._limits.counts):",
+        "        if not delivery.redelivered:",
+        ["tests/amqp/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
+    ),
+]
