@@ -10,9 +10,9 @@ from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
 
-from src.amqp.batch_subscriber import BatchSubscriber, Handler, Limits
+from src.amqp.batch_subscriber import BatchLimits, BatchSubscriber, Handler
 from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
-from src.amqp.frames import Tap
+from src.amqp.frames import FrameHandler
 
 
 class Broker(RabbitBroker):
@@ -34,14 +34,14 @@ class Broker(RabbitBroker):
         self.batch_subscribers: list[BatchSubscriber] = []
 
     def batches(
-        self, *queues: str, limits: Limits, prepare: Callable[[], Awaitable[None]]
+        self, *queues: str, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]
     ) -> Callable[[Handler], Handler]:
         """Declare a subscriber to each queue that takes what has arrived there as one batch::
 
             @broker.batches("db.reads", limits=limits, prepare=probe)
             async def read(batch: Batch) -> None: ...
 
-        ``prepare`` runs before a queue is consumed, and raises ``Pause`` while that is no use.
+        ``prepare`` runs before a queue is consumed, and raises ``ConsumerPaused`` while that is no use.
         """
 
         def register(handler: Handler) -> Handler:
@@ -60,11 +60,13 @@ class Broker(RabbitBroker):
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 
-    async def open_channel(self, tap: Tap | None = None) -> Channel:
+    async def open_channel(self, tap: FrameHandler | None = None) -> Channel:
         """A plain channel of its own on the broker's connection, once that is up; ``tap`` is given its frames first."""
         return await open_channel(await self.connect(), tap)
 
-    def _subscribe(self, queue: str, handler: Handler, limits: Limits, prepare: Callable[[], Awaitable[None]]) -> None:
+    def _subscribe(
+        self, queue: str, handler: Handler, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]
+    ) -> None:
         common: dict[str, Any] = {"queue": RabbitQueue(queue), "exchange": RabbitExchange(), "channel": None}
         plain = create_subscriber(
             **common,

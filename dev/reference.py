@@ -9,7 +9,7 @@ from pathlib import Path
 import config
 from src import models, wire
 from src.amqp.values import DEEPEST
-from src.base import Change
+from src.base import RowRef
 from src.consumers.decoder import MOST_ERRORS
 from src.contract import fields, reference
 from src.contract.fields import Field
@@ -225,7 +225,7 @@ def _details(description: Description) -> Iterator[str]:
 def _note(description: Description) -> str:
     """What the schema says of itself, if it is the operation's own."""
     request = description.operation.request
-    note = None if request is Change else request.__dict__.get("__doc__")
+    note = None if request is RowRef else request.__dict__.get("__doc__")
     return f" {inspect.cleandoc(note).replace('``', '`')}" if note else ""
 
 

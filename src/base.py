@@ -27,7 +27,7 @@ else:
 type JSON = Annotated[dict[str, Any], AfterValidator(canonical)]
 """A JSON object in a column. Replace it, never change it in place: a change inside is not seen."""
 
-type Key = str
+type IndexedText = str
 """Text in an index or a unique constraint: it has up to 255 characters, and must be this on MariaDB's account."""
 
 NAMING = {
@@ -48,7 +48,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: types.Text,
-        Key: types.Key,
+        IndexedText: types.IndexedText,
         float: types.Number,
         datetime: types.Moment,
         UUID: types.Identifier,
@@ -123,14 +123,14 @@ class Record(Base):
 
 
 class Stateful:
-    """Has a status, which becomes another one only as ``MAY_BECOME`` allows: the next one, and those it may follow."""
+    """Has a status. ``TRANSITIONS`` maps each status to those that may follow it; one without an entry is final."""
 
     status: Any
-    MAY_BECOME: ClassVar[Mapping[Any, Collection[Any]]]
+    TRANSITIONS: ClassVar[Mapping[Any, Collection[Any]]]
 
     def move_to(self, status: StrEnum) -> None:
         """Take the next status. Raises IllegalTransition."""
-        if self.status not in self.MAY_BECOME[status]:
+        if status not in self.TRANSITIONS.get(self.status, ()):
             raise IllegalTransition(f"A {type(self).__name__.lower()} that is {self.status} cannot become {status}.")
         self.status = status
 
@@ -148,7 +148,7 @@ class Schema(BaseModel):
     )
 
 
-class Row(Schema):
+class ReadSchema(Schema):
     """What a Read schema begins with; it is read from the attributes of a row."""
 
     model_config = ConfigDict(alias_generator=AliasGenerator(serialization_alias=_on_the_wire), extra="ignore")
@@ -169,7 +169,7 @@ class Id(Schema):
     id: UUID
 
 
-class Change(Id):
+class RowRef(Id):
     """Names a row to be changed, and the version it must have, if any."""
 
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None

@@ -18,7 +18,7 @@ from src import dialects, revision, schema
 from src.clock import now
 from src.errors import Invalid, Problem, Transient, Unavailable, why
 from src.persistence import failed_statements, identity_map
-from src.persistence.versioning import Versions
+from src.persistence.versioning import VersionCounter
 from src.persistence.write_session import WritingSession
 from src.revision import Revision
 from src.telemetry import metrics
@@ -141,7 +141,7 @@ class Database:
         What it changes has its version counted, once a transaction; ``by_request`` the caller does, by ``rows``.
         Raises Transient, Unavailable, or the Problem that a constraint's or a value's refusal means.
         """
-        versions = None if by_request else Versions(self.dialect)
+        versions = None if by_request else VersionCounter(self.dialect)
         async with self._open(self._writing, lock=True, versions=versions) as session:
             yield session
             await session.commit()
@@ -161,7 +161,7 @@ class Database:
         await self._enter_loop()
         self._sessions += 1
         session = make()
-        session.info["rows"] = identity_map.Rows(session, self.dialect, **options)
+        session.info["rows"] = identity_map.IdentityMap(session, self.dialect, **options)
         try:
             yield session
             metrics.DATABASE.end(self)
@@ -256,7 +256,7 @@ class Database:
 
 
 @contextmanager
-def nobodys_fault() -> Iterator[None]:
+def infrastructure_errors() -> Iterator[None]:
     """What fails here is no request's doing: to look for a culprit would be in vain. Raises Transient, Unavailable."""
     try:
         yield

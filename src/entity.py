@@ -18,7 +18,7 @@ import pydantic_core
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, Change, Id, Record, Row, Schema, columns
+from src.base import Base, Id, ReadSchema, Record, RowRef, Schema, columns
 from src.errors import ResultTooLarge
 from src.operations import column_limits, common
 from src.persistence import identity_map, relations
@@ -59,7 +59,7 @@ class Operation:
         """Its requests say by id or unique value which rows they are about."""
         return self._names.id or bool(self._names.uniques)
 
-    def want(self, wanted: identity_map.Wanted, data: BaseModel) -> None:
+    def want(self, wanted: identity_map.LoadPlan, data: BaseModel) -> None:
         """Note which rows a request names, so that a batch loads them together."""
         names = self._names
         if names.id and (row_id := data.__dict__["id"]) is not None:
@@ -147,7 +147,7 @@ class Entity:
     @cached_property
     def _is_plain(self) -> bool:
         """The Read schema has nothing but columns, which are cheaper to take together than one by one."""
-        return issubclass(self.read, Row) and self.read.model_fields.keys() <= {*columns(self.model)}
+        return issubclass(self.read, ReadSchema) and self.read.model_fields.keys() <= {*columns(self.model)}
 
     def _register(self, name: str, *, writes: bool, emits: str | None = None) -> Decorator:
         def register(handler: Handler) -> Handler:
@@ -163,7 +163,7 @@ class Entity:
         if self.update:
             yield self._common("update", common.update, common.updating(self.model, self.update), emits="updated")
         if self.delete:
-            yield self._common("delete", common.delete, Change, emits="deleted")
+            yield self._common("delete", common.delete, RowRef, emits="deleted")
 
     def _reads(self) -> Iterator[Operation]:
         counting = common.counting(self.model, self.read)

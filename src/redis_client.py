@@ -29,11 +29,11 @@ CONNECTIONS = 10  # of one process, at the most; who finds none free waits
 _PATTERN = re.compile(rb"[*?\[\]\\]")  # what a pattern of SCAN has a meaning for
 
 
-class Away(Exception):
+class RedisUnavailable(Exception):
     """Redis does not answer, or not what was asked; the message says where and why, and holds no password."""
 
 
-class Cache:
+class RedisClient:
     """One Redis. Every key lies under ``prefix``; ``timeout`` is the longest, in seconds, that it may take to answer.
 
     Each method raises Away.
@@ -135,10 +135,10 @@ class Cache:
     async def _ask(self, *command: bytes | str | float) -> Any:
         """Redis' answer. The first call that gets none opens the breaker, which the background closes again."""
         if self._asking:
-            raise Away(f"{self.place} is away")
+            raise RedisUnavailable(f"{self.place} is away")
         try:
             return await self._answer(*command)
-        except Away as away:
+        except RedisUnavailable as away:
             if not isinstance(away.__cause__, (ResponseError, DataError)):  # else it answers
                 self._asking = self._asking or asyncio.create_task(self._wait_for_it())
             raise
@@ -148,13 +148,13 @@ class Cache:
             async with asyncio.timeout(self._timeout):
                 return await self._redis.execute_command(*command)
         except Exception as error:  # who answers may be no Redis, and then the library raises anything
-            raise Away(f"{self.place}: {str(error).partition('\n')[0] or 'no answer in time'}") from error
+            raise RedisUnavailable(f"{self.place}: {str(error).partition('\n')[0] or 'no answer in time'}") from error
 
     async def _wait_for_it(self) -> None:
         away = True
         while away:
             await asyncio.sleep(PAUSE)
-            with contextlib.suppress(Away):
+            with contextlib.suppress(RedisUnavailable):
                 await self._answer("PING")
                 away = False
         self._asking = None

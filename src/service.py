@@ -19,10 +19,10 @@ from src import backoff, models, wire
 from src.admin import doctor
 from src.admin.findings import Finding
 from src.amqp import connections
-from src.amqp.batch_subscriber import Batch, Limits, Pause
-from src.amqp.connections import Refused, TolerantConnection
+from src.amqp.batch_subscriber import Batch, BatchLimits, ConsumerPaused
+from src.amqp.connections import StartupError, TolerantConnection
 from src.amqp.publisher import Publisher
-from src.amqp.topology_recovery import Upkeep
+from src.amqp.topology_recovery import TopologyRecovery
 from src.consumers.decoder import Decoder
 from src.consumers.subscribers import Subscribers
 from src.consumers.topology import Topology
@@ -30,8 +30,8 @@ from src.database import Database, describe
 from src.entity import Entity, Operation
 from src.errors import Unavailable
 from src.processing import retention
-from src.processing.read_batch import Reader
-from src.processing.row_size import Sizes
+from src.processing.read_batch import BatchReader
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from src.revision import Revision
 from src.telemetry import metrics
@@ -39,8 +39,8 @@ from src.telemetry import metrics
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from src.consumers.rate_limit import Limit
-    from src.redis_client import Cache
+    from src.consumers.rate_limit import RateLimit
+    from src.redis_client import RedisClient
 
 log = logging.getLogger("db")
 
@@ -62,11 +62,13 @@ class Service:
         self.replying = connections.Outbound(  # a forged address may end it
             url, f"{settings.service_name} replies", connections.AT_ONCE
         )
-        self._upkeep = Upkeep(_topology(settings, names, self.operations.values()).declare, self.broker.open_channel)
+        self._upkeep = TopologyRecovery(
+            _topology(settings, names, self.operations.values()).declare, self.broker.open_channel
+        )
         self.publisher = Publisher(self.outbound, self._upkeep.restore)
         self.replier = Publisher(self.replying, self._upkeep.restore)
         self._limit = _limit(settings)
-        self.subscribers = self._join(names, Sizes(entities, settings.max_answer))
+        self.subscribers = self._join(names, RowSizeLimit(entities, settings.max_answer))
         self._chores: list[asyncio.Task[None]] = []
         self._subscribe(names)
         self.app = FastStream(
@@ -78,12 +80,12 @@ class Service:
             after_shutdown=[self._close],
         )
 
-    def _join(self, names: wire.Names, sizes: Sizes) -> Subscribers:
+    def _join(self, names: wire.Names, sizes: RowSizeLimit) -> Subscribers:
         settings = self.settings
         return Subscribers(
             Decoder(self.operations, settings.max_body, require_message_id=settings.require_message_id),
             UnitOfWork(self.database, sizes),
-            Reader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
+            BatchReader(self.database, settings.max_answer, concurrency=settings.database_pool_size),
             self.publisher,
             self.replier,
             self.database,
@@ -94,7 +96,7 @@ class Service:
 
     def _subscribe(self, names: wire.Names) -> None:
         subscribers = self.subscribers
-        reads = Limits(  # what waits here cannot expire
+        reads = BatchLimits(  # what waits here cannot expire
             prefetch=self.settings.batch_size,
             requests=self.settings.batch_size,
             body_bytes=self.settings.max_body,
@@ -165,7 +167,7 @@ class Service:
         try:
             await self.database.probe()
         except Unavailable as error:
-            raise Pause(str(error)) from error
+            raise ConsumerPaused(str(error)) from error
         await self._upkeep.declare()
 
     def fail(self, error: BaseException) -> None:
@@ -173,7 +175,7 @@ class Service:
         if self.failure:
             return
         self.failure = error
-        log.critical("ending: %s", error, exc_info=None if isinstance(error, Refused) else error)
+        log.critical("ending: %s", error, exc_info=None if isinstance(error, StartupError) else error)
         self.app.exit()
 
 
@@ -186,18 +188,18 @@ def _count_outages(connection: TolerantConnection) -> None:
     connection.reconnect_callbacks.add(lambda *_: metrics.BROKER.end(connection))
 
 
-def _limit(settings: config.Settings) -> "Limit | None":
+def _limit(settings: config.Settings) -> "RateLimit | None":
     if settings.rate is None or settings.redis_url is None:
         return None
-    from src.consumers.rate_limit import Limit  # noqa: PLC0415 - what nobody asks for is not imported
+    from src.consumers.rate_limit import RateLimit  # noqa: PLC0415 - what nobody asks for is not imported
 
-    return Limit(_cache(settings, settings.redis_url), *settings.rate)
+    return RateLimit(_cache(settings, settings.redis_url), *settings.rate)
 
 
-def _cache(settings: config.Settings, url: "SecretStr") -> "Cache":
-    from src.redis_client import Cache  # noqa: PLC0415 - as above
+def _cache(settings: config.Settings, url: "SecretStr") -> "RedisClient":
+    from src.redis_client import RedisClient  # noqa: PLC0415 - as above
 
-    return Cache(url.get_secret_value(), settings.service_name, settings.redis_timeout)
+    return RedisClient(url.get_secret_value(), settings.service_name, settings.redis_timeout)
 
 
 def _topology(settings: config.Settings, names: wire.Names, operations: Collection[Operation]) -> Topology:
@@ -279,7 +281,7 @@ async def _check_schema(database: Database) -> None:
     """Wait for the database; refuse a schema that this code does not fit."""
     match await _revision(database):
         case Revision.BEHIND:
-            raise Refused("The database's schema is behind this version; migrate it: ./db migrate")
+            raise StartupError("The database's schema is behind this version; migrate it: ./db migrate")
         case Revision.AHEAD:
             log.warning("the database's schema is ahead of this version")
         case Revision.CURRENT:
@@ -293,8 +295,8 @@ async def _revision(database: Database) -> Revision:
             return await database.revision()
         except (DBAPIError, OSError) as error:
             if isinstance(error, DBAPIError) and database.dialect.refuses_login(error):
-                raise Refused(f"{database.place} refuses us: {describe(error)}") from error
+                raise StartupError(f"{database.place} refuses us: {describe(error)}") from error
             if isinstance(error, SSLCertVerificationError):
-                raise Refused(f"{database.place} is not trusted: {describe(error)}") from error
+                raise StartupError(f"{database.place} is not trusted: {describe(error)}") from error
             log.warning("waiting for %s: %s", database.place, describe(error))
             await asyncio.sleep(next(pausing))

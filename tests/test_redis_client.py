@@ -13,7 +13,7 @@ from yarl import URL
 from dev import ports
 from dev.redis import RedisServer
 from src import redis_client
-from src.redis_client import Away, Cache
+from src.redis_client import RedisClient, RedisUnavailable
 from tests.faults.test_watched import frozen
 from tests.support import harness
 
@@ -37,30 +37,30 @@ NAMES = [
 
 
 @pytest.fixture
-async def kept(redis_url: str) -> AsyncIterator[Cache]:
+async def kept(redis_url: str) -> AsyncIterator[RedisClient]:
     """A cache with a prefix of its own, emptied at the end."""
-    async with Cache(redis_url, f"test-{uuid.uuid4().hex[:12]}", PATIENT) as opened:
+    async with RedisClient(redis_url, f"test-{uuid.uuid4().hex[:12]}", PATIENT) as opened:
         yield opened
         await opened.delete_prefix("")
 
 
 @contextlib.asynccontextmanager
-async def fragile(server: RedisServer, timeout: float = PATIENT) -> AsyncIterator[Cache]:
+async def fragile(server: RedisServer, timeout: float = PATIENT) -> AsyncIterator[RedisClient]:
     """A cache in the Redis that is to be broken."""
-    opened = Cache(server.url, "test", timeout)
+    opened = RedisClient(server.url, "test", timeout)
     yield opened
     await opened.close()
 
 
-async def answers(opened: Cache) -> bool:
+async def answers(opened: RedisClient) -> bool:
     try:
         await opened.ping()
-    except Away:
+    except RedisUnavailable:
         return False
     return True
 
 
-async def test_a_value_is_kept_under_any_name_until_it_is_deleted(kept: Cache) -> None:
+async def test_a_value_is_kept_under_any_name_until_it_is_deleted(kept: RedisClient) -> None:
     for name in NAMES:
         assert await kept.get(name) is None
         await kept.set(name, name.encode(), expiry=PATIENT)
@@ -71,7 +71,7 @@ async def test_a_value_is_kept_under_any_name_until_it_is_deleted(kept: Cache) -
 
 
 @pytest.mark.parametrize(("expiry", "milliseconds"), [(60, 60_000), (0.5, 500), (0.00001, 1)])
-async def test_a_value_expires(kept: Cache, redis_url: str, expiry: float, milliseconds: int) -> None:
+async def test_a_value_expires(kept: RedisClient, redis_url: str, expiry: float, milliseconds: int) -> None:
     await kept.set("soon", b"gone", expiry)
     async with Redis.from_url(redis_url) as raw:
         assert await raw.pttl(kept._key("soon")) <= milliseconds
@@ -79,12 +79,12 @@ async def test_a_value_expires(kept: Cache, redis_url: str, expiry: float, milli
         await harness.eventually(lambda: _is_gone(kept), "it has expired")
 
 
-async def _is_gone(kept: Cache) -> bool:
+async def _is_gone(kept: RedisClient) -> bool:
     return await kept.get("soon") is None
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name])
-async def test_what_begins_with_a_name_is_found_and_deleted_and_nothing_else(kept: Cache, name: str) -> None:
+async def test_what_begins_with_a_name_is_found_and_deleted_and_nothing_else(kept: RedisClient, name: str) -> None:
     await kept.set("other", b"0", PATIENT)
     for end in ("", "1", "*"):
         await kept.set(name + end, end.encode(), PATIENT)
@@ -93,8 +93,8 @@ async def test_what_begins_with_a_name_is_found_and_deleted_and_nothing_else(kep
     assert await kept.get_prefix("") == {"other": b"0"}
 
 
-async def test_of_two_prefixes_neither_sees_the_other(kept: Cache, redis_url: str) -> None:
-    async with Cache(redis_url, f"{kept._prefix.decode()}x", PATIENT) as other:
+async def test_of_two_prefixes_neither_sees_the_other(kept: RedisClient, redis_url: str) -> None:
+    async with RedisClient(redis_url, f"{kept._prefix.decode()}x", PATIENT) as other:
         await kept.set("same", b"ours", PATIENT)
         await other.set("same", b"theirs", PATIENT)
         assert await other.delete_prefix("") == 1
@@ -122,9 +122,9 @@ async def test_a_restart_is_no_outage_to_who_asks_after_it(private_redis: RedisS
 async def test_while_it_is_away_calls_fail_and_once_it_is_back_they_do_not(private_redis: RedisServer) -> None:
     async with fragile(private_redis) as opened:
         await asyncio.to_thread(private_redis.stop)
-        with pytest.raises(Away, match=f"Redis at 127.0.0.1:{private_redis.port}: "):
+        with pytest.raises(RedisUnavailable, match=f"Redis at 127.0.0.1:{private_redis.port}: "):
             await opened.open()
-        with pytest.raises(Away, match="is away"):
+        with pytest.raises(RedisUnavailable, match="is away"):
             await opened.get("x")
         await asyncio.to_thread(private_redis.start)
         await harness.eventually(lambda: answers(opened), "it is back")
@@ -134,11 +134,11 @@ async def test_of_calls_to_a_frozen_one_the_first_waits_and_the_others_do_not(pr
     async with fragile(private_redis, timeout=1) as opened:
         await harness.eventually(lambda: answers(opened), "it answers")
         with frozen(private_redis):
-            with pytest.raises(Away, match="no answer in time"):
+            with pytest.raises(RedisUnavailable, match="no answer in time"):
                 await opened.get("x")
             began = time.monotonic()
             for _ in range(200):
-                with pytest.raises(Away, match="is away"):
+                with pytest.raises(RedisUnavailable, match="is away"):
                     await opened.get("x")
             assert time.monotonic() - began < 100  # with a wait for each it would be 200 seconds
         await harness.eventually(lambda: answers(opened), "it is back")
@@ -149,21 +149,21 @@ async def test_many_calls_that_fail_together_are_one_outage(private_redis: Redis
         await harness.eventually(lambda: answers(opened), "it answers")
         with frozen(private_redis):
             failed = await asyncio.gather(*(opened.get("x") for _ in range(50)), return_exceptions=True)
-        assert {type(each) for each in failed} == {Away}
+        assert {type(each) for each in failed} == {RedisUnavailable}
         await harness.eventually(lambda: answers(opened), "it is back")
 
 
-async def test_a_refusal_is_one_calls_and_no_outage(kept: Cache) -> None:
+async def test_a_refusal_is_one_calls_and_no_outage(kept: RedisClient) -> None:
     await kept.set("text", b"no number", PATIENT)
-    with pytest.raises(Away, match="not an integer"):
+    with pytest.raises(RedisUnavailable, match="not an integer"):
         await kept.run("return redis.call('INCR', KEYS[1])", ["text"], [])
     assert await kept.get("text") == b"no number"
 
 
 async def test_a_wrong_password_is_told_and_not_shown(private_redis: RedisServer) -> None:
     for url in (URL(private_redis.url).with_password("geheim"), URL(private_redis.url).with_password(None)):
-        with pytest.raises(Away) as caught:
-            await Cache(str(url), "test", PATIENT).__aenter__()
+        with pytest.raises(RedisUnavailable) as caught:
+            await RedisClient(str(url), "test", PATIENT).__aenter__()
         assert "assword" in str(caught.value) or "uthentication" in str(caught.value)
         assert "geheim" not in str(caught.value)
 
@@ -179,10 +179,10 @@ async def test_whatever_is_no_redis_is_away(said: bytes) -> None:
 
     (port,) = ports.free(1)
     async with await asyncio.start_server(say, "127.0.0.1", port):
-        with pytest.raises(Away):
-            await Cache(f"redis://127.0.0.1:{port}/0", "test", 5).__aenter__()
+        with pytest.raises(RedisUnavailable):
+            await RedisClient(f"redis://127.0.0.1:{port}/0", "test", 5).__aenter__()
 
 
 async def test_a_database_that_is_not_there_is_told(private_redis: RedisServer) -> None:
-    with pytest.raises(Away, match="out of range"):
-        await Cache(str(URL(private_redis.url).with_path("/99")), "test", PATIENT).__aenter__()
+    with pytest.raises(RedisUnavailable, match="out of range"):
+        await RedisClient(str(URL(private_redis.url).with_path("/99")), "test", PATIENT).__aenter__()

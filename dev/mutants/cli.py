@@ -6,8 +6,8 @@ MUTANTS = [
     Mutant(
         "what cannot be served is a traceback",
         "src/cli/serve.py",
-        "(Refused, Unservable)",
-        "Refused",
+        "(StartupError, Unservable)",
+        "StartupError",
         ["tests/databases/test_sqlite.py::test_what_cannot_be_served_is_one_clear_line"],
     ),
 ]

@@ -21,7 +21,7 @@ MUTANTS = [
         "a write that is too many is forgotten",
         "src/consumers/subscribers.py",
         "self._decoder.refuse(each.delivery, RateLimited.until(seconds))",
-        "replace(each, request=Refusal(Outcome.of(RateLimited.until(seconds))))",
+        "replace(each, request=RejectedRequest(Outcome.of(RateLimited.until(seconds))))",
         ["tests/consumers/test_rate_limit.py::test_what_was_served_before_is_answered_the_same_however_many_there_are"],
     ),
     Mutant(
@@ -34,7 +34,7 @@ MUTANTS = [
     Mutant(
         "a refused event is nobody's business",
         "src/consumers/subscribers.py",
-        "            await self._publisher.publish(refused, FOREVER)\n",
+        "            await self._publisher.publish(refused, RETRY_ALWAYS)\n",
         "",
         ["tests/faults/test_full_queue.py::test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked"],
     ),

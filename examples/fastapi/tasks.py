@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from examples.fastapi.paging import Page, Paging
 from src import crud
-from src.base import Change
+from src.base import RowRef
 from src.library import CurrentReading, CurrentSession, ReadTask, Task, TaskStatus
 from src.models import task
 
@@ -36,6 +36,6 @@ async def page(
 @router.post("/tasks/{task_id}/complete")
 async def complete(session: CurrentSession, task_id: UUID) -> ReadTask:
     """As the service's own operation does: what it is made of are functions."""
-    completed = await task.complete(session, Change(id=task_id))
+    completed = await task.complete(session, RowRef(id=task_id))
     await session.flush()  # which counts the version that is answered
     return ReadTask.model_validate(completed)

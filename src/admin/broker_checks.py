@@ -21,8 +21,8 @@ from aiormq.exceptions import (
 
 from src import wire
 from src.admin.findings import Finding, broken, ok, warning
-from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, Refused, close_channel, named, place
-from src.amqp.topology_recovery import Restoring
+from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, StartupError, close_channel, named, place
+from src.amqp.topology_recovery import RecoveryChannel
 from src.consumers.topology import Topology
 from src.errors import why
 
@@ -105,7 +105,7 @@ async def _plugin(url: str, names: wire.Names) -> Finding:
     return ok("RabbitMQ has the plugin rabbitmq_consistent_hash_exchange")
 
 
-class Comparing(Restoring):
+class Comparing(RecoveryChannel):
     """Declares nothing: what is there is compared with what would be declared, and what is missing is noted."""
 
     def __init__(self, connection: aiormq.abc.AbstractConnection) -> None:
@@ -136,7 +136,7 @@ async def _declared(connection: aiormq.abc.AbstractConnection, topology: Topolog
     comparing = Comparing(connection)
     try:
         await topology.declare(comparing)
-    except Refused as error:
+    except StartupError as error:
         return [broken(str(error), "Give the user the right to configure what begins with the service's name")]
     finally:
         await comparing.close()

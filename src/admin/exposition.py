@@ -7,7 +7,7 @@ from functools import partial
 from prometheus_client import exposition
 
 from src import __version__, errors
-from src.admin.single_flight import Question
+from src.admin.single_flight import SingleFlight
 from src.consumers.messages import KILLS_PROCESS, UNANSWERED
 from src.database import Database
 from src.entity import Operation
@@ -25,7 +25,7 @@ class Metrics:
 
     def __init__(self, database: Database, operations: Iterable[Operation]) -> None:
         self._database = database
-        self._inbox = Question(partial(inbox.measure, database), keep=KEEP, patience=PATIENCE)
+        self._inbox = SingleFlight(partial(inbox.measure, database), keep=KEEP, patience=PATIENCE)
         _begin(operations)
 
     async def exposition(self) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiormq.channel import Channel
 
-from src.admin.single_flight import Question
+from src.admin.single_flight import SingleFlight
 from src.amqp.batch_subscriber import BatchSubscriber
 from src.amqp.connections import close_channel
 from src.database import Database, describe
@@ -33,7 +33,7 @@ class Health:
         self._open_channel = open_channel
         self._subscribers = subscribers
         asked = {"database": database.probe, "schema": self._check_schema, "broker": self._make_round_trip}
-        self._questions = {name: Question(ask, keep=KEEP, patience=PATIENCE) for name, ask in asked.items()}
+        self._questions = {name: SingleFlight(ask, keep=KEEP, patience=PATIENCE) for name, ask in asked.items()}
 
     def live(self) -> Parts:
         """Whether each loop lives: neither database nor broker is asked, for an outage costs waiting, not restarts."""
@@ -53,7 +53,7 @@ class Health:
         await close_channel(await self._open_channel())
 
 
-async def _say(question: Question[None]) -> str:
+async def _say(question: SingleFlight[None]) -> str:
     try:
         await question.answer()
     except Exception as error:  # whatever it is, the part is not well

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from src.admin import exposition
 from src.admin.exposition import Metrics
 from src.admin.health import OK, Health, Parts
-from src.amqp.connections import Refused
+from src.amqp.connections import StartupError
 
 MOST = 100  # connections at a time: those that somebody leaves open must not use up the process's files
 GRACE = 1  # seconds that whoever is being answered may hold up the end
@@ -100,10 +100,10 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except UnicodeError as error:
-        raise Refused(f"HTTP_HOST: {host} is no host") from error
+        raise StartupError(f"HTTP_HOST: {host} is no host") from error
     except OSError as error:
         reason = (error.strerror or "").partition(" (")[0].lower()
-        raise Refused(f"HTTP_PORT: {host}:{port} is not to be had: {reason}") from error
+        raise StartupError(f"HTTP_PORT: {host}:{port} is not to be had: {reason}") from error
 
 
 def _judged(parts: Parts) -> Response:

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 
-class Question[T]:
+class SingleFlight[T]:
     """``ask`` is asked anew when its answer is older than ``keep`` seconds, and waited for ``patience`` seconds.
 
     It is left alone beyond that, not cancelled: to cancel what hangs may hang as well.

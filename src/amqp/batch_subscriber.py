@@ -22,7 +22,7 @@ from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 from src import backoff
 from src.amqp.connections import CLOSE_TIMEOUT, LOST, close_channel, told_to_end
-from src.amqp.frames import Deliveries, Delivery, Tap
+from src.amqp.frames import Delivery, DeliveryAssembler, FrameHandler
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ LARGEST_HEADER = 131_072  # bytes, by RabbitMQ's default frame_max
 OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
 
 
-class Pause(Exception):
+class ConsumerPaused(Exception):
     """A handler cannot go on: give the window back, and begin again when the preparation succeeds."""
 
 
-TOLERATED = (Pause, AMQPError, OSError)
+TOLERATED = (ConsumerPaused, AMQPError, OSError)
 """What a handler may raise, and is called again; anything else but a cancellation ends the process."""
 
 
@@ -68,7 +68,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """``prefetch`` deliveries are held at the most; a batch has at the most ``requests``, and about ``batch_bytes``.
 
     Of a longer body only ``body_bytes`` are kept. The bodies that wait for their batch have together about
@@ -102,8 +102,10 @@ class Window:
 
     channel: Channel
 
-    def __init__(self, limits: Limits, stopping: asyncio.Event, *, narrow: bool = False, wary: bool = True) -> None:
-        self.tap: Tap = Deliveries(self._arrive, limits.body_bytes)
+    def __init__(
+        self, limits: BatchLimits, stopping: asyncio.Event, *, narrow: bool = False, wary: bool = True
+    ) -> None:
+        self.tap: FrameHandler = DeliveryAssembler(self._arrive, limits.body_bytes)
         self.narrow = narrow
         self.delivered = 0
         self._wary = wary  # the process has begun, and met nothing yet that has not come back
@@ -217,8 +219,8 @@ class BatchSubscriber(RabbitSubscriber):
         self,
         *args: Any,
         handler: Handler,
-        limits: Limits,
-        open_channel: Callable[[Tap], Awaitable[Channel]],
+        limits: BatchLimits,
+        open_channel: Callable[[FrameHandler], Awaitable[Channel]],
         prepare: Callable[[], Awaitable[None]],
         on_failure: Callable[[BaseException], None],
         **kwargs: Any,
@@ -287,7 +289,7 @@ class BatchSubscriber(RabbitSubscriber):
                 await self._prepare()
                 await self._begin(window)
         except LOST as error:
-            raise Pause(repr(error)) from error
+            raise ConsumerPaused(repr(error)) from error
 
     async def _begin(self, window: Window) -> None:
         channel = await self._open_channel(window.tap)

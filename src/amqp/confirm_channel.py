@@ -24,7 +24,7 @@ class Result(Enum):
     UNKNOWN = auto()  # its connection was lost: nobody knows, and nobody is to blame
 
 
-class Sent:
+class PendingConfirms:
     """Messages of consecutive delivery tags from ``first`` on, and what the broker has said of each."""
 
     def __init__(self, first: int, ids: Sequence[str | None]) -> None:
@@ -64,21 +64,21 @@ class Sent:
         return True
 
 
-class Outlet:
+class ConfirmChannel:
     """A channel on which nobody else publishes, so that delivery tags can be counted here."""
 
     channel: Channel
 
     def __init__(self) -> None:
         self._next = 1
-        self._waiting: deque[Sent] = deque()
+        self._waiting: deque[PendingConfirms] = deque()
         self._writing = asyncio.Lock()
-        self._returning = frames.Contents(limit=0)
+        self._returning = frames.ContentAssembler(limit=0)
 
-    async def send(self, messages: Sequence[Message]) -> Sent:
+    async def send(self, messages: Sequence[Message]) -> PendingConfirms:
         """Write them all; ``answered`` is done when the broker has answered for each."""
         async with self._writing:
-            sent = Sent(self._next, [message.properties.message_id for message in messages])
+            sent = PendingConfirms(self._next, [message.properties.message_id for message in messages])
             self._next += len(messages)
             self._waiting.append(sent)
             closed = self.channel.closing

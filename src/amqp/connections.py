@@ -16,7 +16,7 @@ from yarl import URL
 from .. import backoff
 from ..errors import why
 from .frame_reader import FrameTransport
-from .frames import Tap
+from .frames import FrameHandler
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ LOST = (AMQPError, OSError, RuntimeError)
 """What a call on a connection or channel that is gone raises; aiormq raises RuntimeError for one that is closed."""
 
 
-class Refused(Exception):
+class StartupError(Exception):
     """The broker or the database does not let us in, or has something of ours that differs from what we need."""
 
 
@@ -42,7 +42,7 @@ class TolerantConnection(RobustConnection):
         super().__init__(*args, **kwargs)
         self._frames = self.kwargs["transport_factory"] = FrameTransport()
 
-    def tap(self, channel: Channel, taker: Tap) -> None:
+    def tap(self, channel: Channel, taker: FrameHandler) -> None:
         """Give the frames of this channel to ``taker`` first, until it is closed."""
         taps = self._frames.reader.taps
         taps[channel.number] = taker
@@ -82,7 +82,7 @@ class Outbound:
         """Wait until the connection is up and not blocked by an alarm of the broker."""
         return await ready(self.connection)
 
-    async def open_channel(self, tap: Tap | None = None) -> Channel:
+    async def open_channel(self, tap: FrameHandler | None = None) -> Channel:
         """A plain channel on this connection, once that is up."""
         return await open_channel(self.connection, tap)
 
@@ -118,7 +118,7 @@ async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
     return unblocked.done() and not up.is_closed
 
 
-async def open_channel(connection: TolerantConnection | None, tap: Tap | None = None) -> Channel:
+async def open_channel(connection: TolerantConnection | None, tap: FrameHandler | None = None) -> Channel:
     """A plain channel (one that does not reopen itself), with confirms; ``tap`` is given its frames first."""
     up = await ready(connection)
     channel = cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True))
@@ -142,12 +142,14 @@ async def wait_until_up(url: str) -> None:
         try:
             connection = await asyncio.wait_for(aiormq.connect(named(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
-            raise Refused(f"RabbitMQ at {place(url)} refuses the login: {error}") from error
+            raise StartupError(f"RabbitMQ at {place(url)} refuses the login: {error}") from error
         except InvalidFrameError as error:  # after the login: it closes instead of opening
-            raise Refused(f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user.") from error
+            raise StartupError(
+                f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user."
+            ) from error
         except (AMQPError, OSError) as error:
             if isinstance(error.__cause__, SSLCertVerificationError):
-                raise Refused(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
+                raise StartupError(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
             log.warning("waiting for RabbitMQ at %s: %s", place(url), why(error))
             await asyncio.sleep(pause)
         else:

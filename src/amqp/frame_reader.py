@@ -28,7 +28,7 @@ class FrameReader(asyncio.StreamReader):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self.taps: dict[int, frames.Tap] = {}  # by the number of their channel
+        self.taps: dict[int, frames.FrameHandler] = {}  # by the number of their channel
         self._clock = loop.time
         self._rest = b""  # of a frame that has not arrived whole
         self._seen_alive = 0.0

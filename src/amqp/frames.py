@@ -26,7 +26,7 @@ HEARTBEAT = constants.FRAME_HEARTBEAT
 PUBLISH, RETURN, DELIVER, GET_OK = b"\0\x3c\0\x28", b"\0\x3c\0\x32", b"\0\x3c\0\x3c", b"\0\x3c\0\x47"
 ACK, NACK = b"\0\x3c\0\x50", b"\0\x3c\0\x78"
 
-type Tap = Callable[[int, bytes], bool]
+type FrameHandler = Callable[[int, bytes], bool]
 """Is given each frame of a channel (its kind and its payload), and says whether it has taken it. It never raises."""
 
 HEAD = struct.Struct(">BHI")  # of a frame: its kind, its channel, the size of its payload
@@ -99,7 +99,7 @@ class Message:
     mandatory: bool = False
 
 
-class Contents:
+class ContentAssembler:
     """Puts the frames of one message together. Of a body ``limit`` bytes are kept, and the others counted."""
 
     def __init__(self, limit: int) -> None:
@@ -131,12 +131,12 @@ class Contents:
         return self._left <= 0
 
 
-class Deliveries:
+class DeliveryAssembler:
     """A tap that hands over each delivery once it is whole."""
 
     def __init__(self, arrive: Callable[[Delivery], None], limit: int) -> None:
         self._arrive = arrive
-        self._contents = Contents(limit)
+        self._contents = ContentAssembler(limit)
 
     def __call__(self, kind: int, payload: bytes) -> bool:
         contents = self._contents

@@ -10,7 +10,7 @@ from typing import assert_never
 from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from src import backoff, wire
-from src.amqp.confirm_channel import Outlet, Result
+from src.amqp.confirm_channel import ConfirmChannel, Result
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
 from src.amqp.frames import Message
 from src.telemetry import metrics
@@ -22,7 +22,7 @@ ROUND_TRIP = 5  # seconds that a broker may take to answer
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class RetryPolicy:
     """Whether we ``insist`` on what is refused, and after how many ``losses`` of its connection a message is given up.
 
     A loss is that of the connection while the message is on its way: nobody knows whether the broker has it.
@@ -46,13 +46,13 @@ class Tries:
                 assert_never(result)
 
 
-ONCE = Tries(losses=3)
+RETRY_TWICE_IF_LOST = RetryPolicy(losses=3)
 """A refused message is given up, and one whose connection was lost three times: it may be what kills it."""
 
-UNLESS_REFUSED = Tries()
+RETRY_IF_LOST = RetryPolicy()
 """A refused message is given up, but never one whose connection was lost."""
 
-FOREVER = Tries(insist=True)
+RETRY_ALWAYS = RetryPolicy(insist=True)
 
 
 class Publisher:
@@ -65,10 +65,10 @@ class Publisher:
     def __init__(self, outbound: Outbound, restore: Callable[[], Awaitable[None]]) -> None:
         self._outbound = outbound
         self._restore = restore
-        self._outlets: dict[str, Outlet] = {}
+        self._outlets: dict[str, ConfirmChannel] = {}
         self._opening = asyncio.Lock()
 
-    async def publish(self, messages: Sequence[Message], tries: Tries) -> list[bool]:
+    async def publish(self, messages: Sequence[Message], tries: RetryPolicy) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
         taken, pending, apart = [False] * len(messages), list(range(len(messages))), False
         for tried, pause in enumerate(backoff.growing(first=0.1, longest=2), 1):
@@ -90,7 +90,7 @@ class Publisher:
                 await asyncio.sleep(pause)
         return taken
 
-    async def _attempt_apart(self, messages: Sequence[Message], tries: Tries) -> list[Result]:
+    async def _attempt_apart(self, messages: Sequence[Message], tries: RetryPolicy) -> list[Result]:
         """Publish one after the other: the one that closes the channel, or kills the connection, takes none along.
 
         A direct reply with which the connection was lost is given up: an address that nobody has ends it each time.
@@ -152,11 +152,11 @@ class Publisher:
             return False
         return True
 
-    async def _outlet(self, exchange: str) -> Outlet:
+    async def _outlet(self, exchange: str) -> ConfirmChannel:
         async with self._opening:
             outlet = self._outlets.get(exchange)
             if outlet is None or outlet.channel.is_closed:
-                outlet = Outlet()
+                outlet = ConfirmChannel()
                 outlet.channel = await self._outbound.open_channel(outlet.take)
                 self._outlets[exchange] = outlet
             return outlet

@@ -19,7 +19,7 @@ PATIENCE = 30  # seconds that a look may take
 type OpenChannel = Callable[[], Awaitable[Channel]]
 
 
-class Restoring:
+class RecoveryChannel:
     """Declares and binds as a channel does, but only what is missing and what hangs on it. Nothing is unbound.
 
     Two versions that run side by side with different ``WRITE_PARTITIONS`` would take each other's bindings away.
@@ -81,10 +81,10 @@ class Restoring:
         self._restored.add(name)
 
 
-type Declaring = Channel | Restoring
+type Declaring = Channel | RecoveryChannel
 
 
-class Upkeep:
+class TopologyRecovery:
     """Declares everything once, and from then on what is missing. ``declare`` is the topology's."""
 
     def __init__(self, declare: Callable[[Declaring], Awaitable[None]], open_channel: OpenChannel) -> None:
@@ -96,12 +96,12 @@ class Upkeep:
     async def declare(self) -> None:
         """Everything is there afterwards. Raises Refused and what is ``LOST``."""
         async with self._declaring:
-            channel = Restoring(self._open_channel) if self._declared else await self._open_channel()
+            channel = RecoveryChannel(self._open_channel) if self._declared else await self._open_channel()
             try:
                 await self._declare(channel)
                 self._declared = True
             finally:
-                await (channel.close() if isinstance(channel, Restoring) else close_channel(channel))
+                await (channel.close() if isinstance(channel, RecoveryChannel) else close_channel(channel))
 
     async def restore(self) -> None:
         """Everything is there afterwards, if that can be: who needs it tries again in any case."""

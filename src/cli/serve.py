@@ -21,7 +21,7 @@ def serve(context: typer.Context) -> None:
     import uvloop
 
     from src import service
-    from src.amqp.connections import Refused
+    from src.amqp.connections import StartupError
     from src.dialects import Unservable
     from src.telemetry import logs
 
@@ -30,7 +30,7 @@ def serve(context: typer.Context) -> None:
     try:
         if not uvloop.run(service.serve(settings)):
             raise typer.Exit(FAILED)
-    except (Refused, Unservable) as error:
+    except (StartupError, Unservable) as error:
         end(str(error), FAILED)
 
 

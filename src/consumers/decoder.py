@@ -28,7 +28,7 @@ from src.errors import (
     UnsupportedEncoding,
 )
 from src.json_values import growth
-from src.processing.request import Decodable, Outcome, Refusal, Request, inbox_key
+from src.processing.request import Decodable, Outcome, RejectedRequest, Request, inbox_key
 
 MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
@@ -44,7 +44,7 @@ class Received[O: Decodable]:
 
     delivery: Delivery
     operation: O | None
-    request: Request[O] | Refusal
+    request: Request[O] | RejectedRequest
 
     @property
     def properties(self) -> Properties:
@@ -135,8 +135,10 @@ class Decoder[O: Decodable]:
             problem = UnknownOperation.named(asked, suggestions.operations(asked, self._operations), __version__)
         outcome = Outcome.of(problem, operation)
         if delivery.headers.get(wire.DRY_RUN) or delivery.size > len(delivery.body):
-            return Received(delivery, operation, Refusal(outcome))
-        return Received(delivery, operation, Refusal(outcome, _key(delivery.properties), _fingerprint(delivery)))
+            return Received(delivery, operation, RejectedRequest(outcome))
+        return Received(
+            delivery, operation, RejectedRequest(outcome, _key(delivery.properties), _fingerprint(delivery))
+        )
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
         self._check_form(delivery)

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from src.redis_client import Away, Cache
+from src.redis_client import RedisClient, RedisUnavailable
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ return table.concat(answer, ' ')
 """
 
 
-class Limit:
+class RateLimit:
     """Admits ``requests`` of each sender in any ``seconds``, and everything while Redis is away."""
 
-    def __init__(self, cache: Cache, requests: int, seconds: int) -> None:
+    def __init__(self, cache: RedisClient, requests: int, seconds: int) -> None:
         self._cache = cache
         self._requests = requests
         self._seconds = seconds
@@ -64,7 +64,7 @@ class Limit:
         """Raises nothing: without Redis nothing is missing but the limit."""
         try:
             await self._cache.open()
-        except Away as error:
+        except RedisUnavailable as error:
             self._note(error)
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class Limit:
         asked = Counter(senders)
         try:
             answer = await self._count(asked) if asked else []
-        except Away as error:
+        except RedisUnavailable as error:
             self._note(error)
             metrics.UNLIMITED.inc(len(senders))
             return [None] * len(senders)
@@ -93,7 +93,7 @@ class Limit:
         numbers = iter(map(int, answer.split()))
         return list(zip(numbers, numbers, strict=True))
 
-    def _note(self, away: Away | None) -> None:
+    def _note(self, away: RedisUnavailable | None) -> None:
         """Say once when the limit goes, and once when it is back."""
         if away and self._counts:
             log.warning("senders are not limited until Redis answers: %s", away)

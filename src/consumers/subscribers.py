@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from src import backoff, database, errors, wire
-from src.amqp.batch_subscriber import TOLERATED, Batch, Handler, Pause
+from src.amqp.batch_subscriber import TOLERATED, Batch, ConsumerPaused, Handler
 from src.amqp.frames import Delivery, Message
-from src.amqp.publisher import FOREVER, ONCE, UNLESS_REFUSED, Publisher
+from src.amqp.publisher import RETRY_ALWAYS, RETRY_IF_LOST, RETRY_TWICE_IF_LOST, Publisher
 from src.consumers.decoder import Decoder, Received, died
 from src.consumers.messages import Settled, failure, parked
 from src.entity import Operation
@@ -27,12 +27,12 @@ from src.errors import (
     Unavailable,
     UnknownOperation,
 )
-from src.processing.attempts import Begin, Suspects, digest
-from src.processing.read_batch import Reader
-from src.processing.request import Outcome, Refusal, Request, State
+from src.processing.attempts import Attempts, Begin, digest
+from src.processing.read_batch import BatchReader
+from src.processing.request import Outcome, RejectedRequest, Request, State
 from src.processing.unit_of_work import UnitOfWork
 from src.telemetry import metrics
-from src.telemetry.metrics import Laps
+from src.telemetry.metrics import StageTimer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Subscribers:
         self,
         decoder: Decoder[Operation],
         unit_of_work: UnitOfWork,
-        reader: Reader,
+        reader: BatchReader,
         publisher: Publisher,
         replier: Publisher,
         db: database.Database,
@@ -71,7 +71,7 @@ class Subscribers:
         self._publisher = publisher
         self._replier = replier
         self._database = db
-        self._suspects = Suspects(db, survives=(*TOLERATED, asyncio.CancelledError))  # a cancelled one is told to end
+        self._suspects = Attempts(db, survives=(*TOLERATED, asyncio.CancelledError))  # a cancelled one is told to end
         self._names = names
         self._reading = _Patience(read_ttl)  # of all reads together: who comes late to an outage waits less
         self.unkeyed = 0  # writes served at least once, for they had no message_id
@@ -130,7 +130,7 @@ class Subscribers:
         await self._publish(_refused(received), laps)
         await batch.ack()
 
-    async def _limited(self, received: list[Received[Operation]], laps: Laps) -> list[Received[Operation]]:
+    async def _limited(self, received: list[Received[Operation]], laps: StageTimer) -> list[Received[Operation]]:
         """The same, but too many are refused: of these a write that was served before is answered as it was."""
         if self._admit is None:
             return received
@@ -148,14 +148,14 @@ class Subscribers:
         late = DeadlineExceeded() if self._writes.knows(delivery) else UnknownOperation()
         return self._writes.refuse(delivery, DeliveryLimit() if died(delivery) == OVER_LIMIT else late)
 
-    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]], laps: Laps) -> None:
+    async def _serve(self, batch: Batch, received: Sequence[Received[Operation]], laps: StageTimer) -> None:
         asked = [each.request for each in received]
         outcomes = await self._outlast(_Patience(LONGEST_OUTAGE), batch, lambda: self._unit_of_work.apply(asked), laps)
         laps.end("transaction")
         await self._publish(list(map(Settled, received, outcomes)), laps)
         await batch.ack()
 
-    async def _answer_reads(self, left: dict[int, Received[Operation]], laps: Laps) -> None:
+    async def _answer_reads(self, left: dict[int, Received[Operation]], laps: StageTimer) -> None:
         """Serve those that are ``left``, each of which goes from there once it is served."""
         async for answered in self._reader.apply(_requests(left.values())):
             laps.end("transaction")
@@ -186,7 +186,7 @@ class Subscribers:
         _count([settled])
 
     async def _outlast[T](
-        self, patience: "_Patience", batch: Batch, attempt: Callable[[], Awaitable[T]], laps: Laps | None = None
+        self, patience: "_Patience", batch: Batch, attempt: Callable[[], Awaitable[T]], laps: StageTimer | None = None
     ) -> T:
         """What the attempt returns, made again when the database is back; the batch is kept, so that order is.
 
@@ -207,7 +207,7 @@ class Subscribers:
         while (left := until - _time()) > 0:
             await backoff.wait(batch.stopping, min(left, next(pausing)))
             if batch.stopping.is_set() or batch.channel.is_closed:
-                raise Pause(NO_ANSWER)
+                raise ConsumerPaused(NO_ANSWER)
             try:
                 await self._database.probe()
             except Unavailable as error:
@@ -216,7 +216,7 @@ class Subscribers:
                 return
         raise _StillDown(NO_ANSWER)
 
-    async def _publish(self, settled: Sequence[Settled], laps: Laps) -> None:
+    async def _publish(self, settled: Sequence[Settled], laps: StageTimer) -> None:
         """Answers and events together; then the dead letters, of requests that nobody else would hear of."""
         for each in settled:
             if each.outcome.state is State.FAILED:
@@ -240,24 +240,24 @@ class Subscribers:
                 log.warning("dead letter: %r %r: %s", *about, extra=each.received.traits | {"reason": reason})
                 metrics.DEAD_LETTERS.labels(reason.removeprefix(errors.PREFIX)).inc()
                 letters.append(letter)
-        await self._publisher.publish(letters, FOREVER)
+        await self._publisher.publish(letters, RETRY_ALWAYS)
 
     async def _answer(self, settled: Sequence[Settled]) -> list[bool]:
         """Of each delivery, whether the broker has taken its answer, if there is one."""
         replies = [each.reply() for each in settled]
-        taken = iter(await self._replier.publish([reply for reply in replies if reply], ONCE))
+        taken = iter(await self._replier.publish([reply for reply in replies if reply], RETRY_TWICE_IF_LOST))
         return [reply is None or next(taken) for reply in replies]
 
     async def _announce(self, events: Sequence[Message]) -> None:
         """What a subscriber's full queue refuses is parked, so that one subscriber never stops or slows all writers."""
-        taken = await self._publisher.publish(events, UNLESS_REFUSED)
+        taken = await self._publisher.publish(events, RETRY_IF_LOST)
         if refused := [parked(event, self._names) for event, was in zip(events, taken, strict=True) if not was]:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self._names.events)
             metrics.PARKED.inc(len(refused))
-            await self._publisher.publish(refused, FOREVER)
+            await self._publisher.publish(refused, RETRY_ALWAYS)
 
 
-class _StillDown(Pause):
+class _StillDown(ConsumerPaused):
     """The database does not answer, and is waited for no longer."""
 
 
@@ -293,10 +293,10 @@ def _key(delivery: Delivery) -> bytes:
     return digest(*who, delivery.routing_key, body=delivery.body)
 
 
-def _taken(batch: Batch, subscriber: str, decode: Decode) -> tuple[list[Received[Operation]], Laps]:
+def _taken(batch: Batch, subscriber: str, decode: Decode) -> tuple[list[Received[Operation]], StageTimer]:
     """What the batch holds, and its laps, of which two are over: nobody had taken it, and it was not decoded."""
     metrics.BATCHES.labels(subscriber).observe(len(batch.deliveries))
-    laps = Laps(subscriber, batch.since)
+    laps = StageTimer(subscriber, batch.since)
     laps.end("queued")
     received = [decode(delivery) for delivery in batch.deliveries]
     laps.end("decoded")
@@ -316,4 +316,4 @@ def _requests(received: Iterable[Received[Operation]]) -> list[Request[Operation
 
 
 def _refused(received: Iterable[Received[Operation]]) -> list[Settled]:
-    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, Refusal)]
+    return [Settled(each, each.request.outcome) for each in received if isinstance(each.request, RejectedRequest)]

@@ -6,7 +6,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed, C
 from pamqp.common import FieldTable
 
 from src import wire
-from src.amqp.connections import Refused
+from src.amqp.connections import StartupError
 from src.amqp.topology_recovery import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
@@ -34,14 +34,14 @@ class Topology:
             await self._bind_queues(channel)
             await self._bind_requests(channel)
         except ConnectionCommandInvalid as error:
-            raise Refused(
+            raise StartupError(
                 "WRITE_PARTITIONS above 1 needs RabbitMQ's plugin rabbitmq_consistent_hash_exchange: enable it with "
                 "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange."
             ) from error
         except ChannelAccessRefused as error:
-            raise Refused(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
+            raise StartupError(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
         except ChannelPreconditionFailed as error:
-            raise Refused(
+            raise StartupError(
                 f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it "
                 "(let the version that declared it serve what it holds; dead letters: ./db dead), or start with the "
                 "settings that it was declared with."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from src import errors
-from src.base import Change, Record, Stateful
+from src.base import Record, RowRef, Stateful
 from src.contract import fields
 from src.contract.fields import Field
 from src.entity import Entity, Operation
@@ -63,12 +63,12 @@ class Description:
 
     def absent(self, field: Field) -> str:
         """What is so where the request does not have the field."""
-        own = self.operation.request.model_fields.keys() - Change.model_fields.keys()
+        own = self.operation.request.model_fields.keys() - RowRef.model_fields.keys()
         if field.required:
             return "required"
         if "." in field.name:
             return "not compared"
-        if field.name in Change.model_fields:
+        if field.name in RowRef.model_fields:
             return "made by the service" if field.name == "id" else "not checked"
         unchanged = self.operation.name == "update" and bool(own)
         return "unchanged" if unchanged else f"default {field.absent}"

@@ -25,7 +25,7 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """One that is held, and not acked yet."""
 
     message: AbstractIncomingMessage

@@ -21,7 +21,7 @@ from src.cli.output import print_line
 from src.cli.runner import run
 from src.cli.target import Target
 from src.client import NoService
-from src.dead_letters.dead_letter import Letter
+from src.dead_letters.dead_letter import DeadLetter
 
 MOST = 65535  # that a channel can hold
 NEXT = 5  # seconds that the next letter may take to come: after them somebody else has it
@@ -59,7 +59,7 @@ class _Box:
         self._requests = requests
         self._most = min(most, self.count)
 
-    async def letters(self) -> AsyncIterator[Letter]:
+    async def letters(self) -> AsyncIterator[DeadLetter]:
         """Those that were there, in their order, but not what dies meanwhile: a replay may."""
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
         self._requests.channel.close_callbacks.add(lambda *_: arrived.put_nowait(None))
@@ -72,9 +72,9 @@ class _Box:
                 return
             if message is None:
                 raise ConnectionError("the connection was lost; what was not done is still in the queue")
-            yield Letter(message)
+            yield DeadLetter(message)
 
-    async def chosen(self, letter_id: str) -> AsyncIterator[Letter]:
+    async def chosen(self, letter_id: str) -> AsyncIterator[DeadLetter]:
         """The letter of this id, or all where there is none; end the program where it is not there."""
         async for letter in self.letters():
             if letter_id in {"", letter.id}:
@@ -84,7 +84,7 @@ class _Box:
         if letter_id:
             end(f"there is no dead letter {letter_id}, or somebody else looks at it now", NO_ANSWER)
 
-    async def send(self, letter: Letter) -> str | None:
+    async def send(self, letter: DeadLetter) -> str | None:
         """Send it again, and take it away once the request is confirmed; or say why not."""
         message = letter.again()
         try:
@@ -95,7 +95,7 @@ class _Box:
         print_line(f"{letter.id}  replayed as {message.message_id}")
         return None
 
-    async def take(self, letter: Letter) -> None:
+    async def take(self, letter: DeadLetter) -> None:
         """Take it from the queue for good."""
         await letter.message.ack()
         self.taken += 1

@@ -134,7 +134,7 @@ def _text(mysql_: sa.types.TypeEngine[str]) -> sa.Text:
 
 
 Text = _text(mysql.LONGTEXT())
-Key = _text(sa.String(KEY))
+IndexedText = _text(sa.String(KEY))
 """Text that is in an index or a unique constraint; its schema says a ``max_length`` of no more than ``KEY``."""
 Number: sa.Double[float] = sa.Double()
 Moment = sa.DateTime(timezone=True).with_variant(_Utc(mysql.DATETIME(fsp=6)), *MYSQL)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Base, Change, Key, Record, Row, Schema
+from src.base import JSON, UNCHANGED, Base, IndexedText, ReadSchema, Record, RowRef, Schema
 from src.entity import Entity
 from src.models.user import User
 
@@ -40,8 +40,8 @@ class Chat(Record):
     __tablename__ = "chats"
     __table_args__ = (UniqueConstraint("platform", "external_id"),)
 
-    platform: Mapped[Key]
-    external_id: Mapped[Key]
+    platform: Mapped[IndexedText]
+    external_id: Mapped[IndexedText]
     title: Mapped[str | None]
     kind: Mapped[ChatKind] = mapped_column(default=ChatKind.PRIVATE, server_default="private")
     meta: Mapped[JSON] = mapped_column("metadata", default=dict, server_default="{}")
@@ -72,7 +72,7 @@ class UpdateChat(Schema):
     meta: JSON = UNCHANGED
 
 
-class ReadChat(Row):
+class ReadChat(ReadSchema):
     platform: str
     external_id: str
     title: str | None
@@ -81,7 +81,7 @@ class ReadChat(Row):
     member_ids: list[UUID]
 
 
-class ChangeMembers(Change):
+class ChangeMembers(RowRef):
     user_ids: UserIds
 
 

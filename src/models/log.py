@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from src.base import JSON, Key, Record, Row, Schema
+from src.base import JSON, IndexedText, ReadSchema, Record, Schema
 from src.entity import Entity
 from src.models.user import User
 
@@ -25,7 +25,7 @@ class Log(Record):
     __tablename__ = "logs"
 
     level: Mapped[Level]
-    source: Mapped[Key] = mapped_column(index=True)
+    source: Mapped[IndexedText] = mapped_column(index=True)
     message: Mapped[str]
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     context: Mapped[JSON] = mapped_column(default=dict, server_default="{}")
@@ -41,7 +41,7 @@ class CreateLog(Schema):
     context: JSON = Field(default_factory=dict)
 
 
-class ReadLog(Row):
+class ReadLog(ReadSchema):
     level: Level
     source: str
     message: str

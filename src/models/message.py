@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Record, Row, Schema
+from src.base import JSON, UNCHANGED, ReadSchema, Record, Schema
 from src.entity import Entity
 from src.errors import ForeignKey, NotFound
 from src.models.chat import Chat
@@ -54,7 +54,7 @@ class UpdateMessage(Schema):
     meta: JSON = UNCHANGED
 
 
-class ReadMessage(Row):
+class ReadMessage(ReadSchema):
     chat_id: UUID
     user_id: UUID | None
     role: Role

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
+from src.base import JSON, UNCHANGED, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
 from src.models.session import Session
@@ -25,17 +25,15 @@ class QueryStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-UNFINISHED = (QueryStatus.PENDING, QueryStatus.IN_PROGRESS)
+FINAL = (QueryStatus.COMPLETED, QueryStatus.FAILED, QueryStatus.CANCELLED)
 
 
 class Query(Stateful, Record):
     __tablename__ = "queries"
 
-    MAY_BECOME: ClassVar = {
-        QueryStatus.IN_PROGRESS: (QueryStatus.PENDING,),
-        QueryStatus.COMPLETED: UNFINISHED,
-        QueryStatus.FAILED: UNFINISHED,
-        QueryStatus.CANCELLED: UNFINISHED,
+    TRANSITIONS: ClassVar = {
+        QueryStatus.PENDING: (QueryStatus.IN_PROGRESS, *FINAL),
+        QueryStatus.IN_PROGRESS: FINAL,
     }
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
@@ -69,7 +67,7 @@ class UpdateQuery(Schema):
     meta: JSON = UNCHANGED
 
 
-class ReadQuery(Row):
+class ReadQuery(ReadSchema):
     session_id: UUID
     text: str
     status: QueryStatus
@@ -80,11 +78,11 @@ class ReadQuery(Row):
     meta: JSON
 
 
-class CompleteQuery(Change):
+class CompleteQuery(RowRef):
     response: JSON
 
 
-class FailQuery(Change):
+class FailQuery(RowRef):
     error: str
 
 
@@ -92,7 +90,7 @@ entity = Entity(Query, create=CreateQuery, update=UpdateQuery, read=ReadQuery)
 
 
 @entity.command("start", emits="started")
-async def start(session: AsyncSession, request: Change) -> Query:
+async def start(session: AsyncSession, request: RowRef) -> Query:
     """Begin to answer; the query must be pending."""
     query = await crud.get(session, Query, request.id, request.version)
     query.move_to(QueryStatus.IN_PROGRESS)
@@ -118,7 +116,7 @@ async def fail(session: AsyncSession, request: FailQuery) -> Query:
 
 
 @entity.command("cancel", emits="cancelled")
-async def cancel(session: AsyncSession, request: Change) -> Query:
+async def cancel(session: AsyncSession, request: RowRef) -> Query:
     """Give the query up; it must be pending or in progress."""
     query = await crud.get(session, Query, request.id, request.version)
     query.move_to(QueryStatus.CANCELLED)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import JSON, UNCHANGED, Change, Record, Row, Schema, Stateful
+from src.base import JSON, UNCHANGED, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
 from src.models.user import User
@@ -25,9 +25,9 @@ class SessionStatus(StrEnum):
 class Session(Stateful, Record):
     __tablename__ = "sessions"
 
-    MAY_BECOME: ClassVar = {
-        SessionStatus.CLOSED: (SessionStatus.OPEN,),
+    TRANSITIONS: ClassVar = {
         SessionStatus.OPEN: (SessionStatus.CLOSED,),
+        SessionStatus.CLOSED: (SessionStatus.OPEN,),
     }
 
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
@@ -51,7 +51,7 @@ class UpdateSession(Schema):
     meta: JSON = UNCHANGED
 
 
-class ReadSession(Row):
+class ReadSession(ReadSchema):
     user_id: UUID | None
     title: str | None
     status: SessionStatus
@@ -63,7 +63,7 @@ entity = Entity(Session, create=CreateSession, update=UpdateSession, read=ReadSe
 
 
 @entity.command("close", emits="closed")
-async def close(session: AsyncSession, request: Change) -> Session:
+async def close(session: AsyncSession, request: RowRef) -> Session:
     """End the conversation; it must be open."""
     row = await crud.get(session, Session, request.id, request.version)
     row.move_to(SessionStatus.CLOSED)
@@ -72,7 +72,7 @@ async def close(session: AsyncSession, request: Change) -> Session:
 
 
 @entity.command("reopen", emits="reopened")
-async def reopen(session: AsyncSession, request: Change) -> Session:
+async def reopen(session: AsyncSession, request: RowRef) -> Session:
     """Go on with the conversation; it must be closed."""
     row = await crud.get(session, Session, request.id, request.version)
     row.move_to(SessionStatus.OPEN)

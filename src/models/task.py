@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import crud
-from src.base import UNCHANGED, Change, Id, Record, Row, Schema, Stateful
+from src.base import UNCHANGED, Id, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
 from src.models import user
@@ -26,16 +26,15 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-UNFINISHED = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
+FINAL = (TaskStatus.COMPLETED, TaskStatus.CANCELLED)
 
 
 class Task(Stateful, Record):
     __tablename__ = "tasks"
 
-    MAY_BECOME: ClassVar = {
-        TaskStatus.IN_PROGRESS: (TaskStatus.PENDING,),
-        TaskStatus.COMPLETED: UNFINISHED,
-        TaskStatus.CANCELLED: UNFINISHED,
+    TRANSITIONS: ClassVar = {
+        TaskStatus.PENDING: (TaskStatus.IN_PROGRESS, *FINAL),
+        TaskStatus.IN_PROGRESS: FINAL,
     }
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
@@ -58,7 +57,7 @@ class UpdateTask(Schema):
     description: str | None = UNCHANGED
 
 
-class ReadTask(Row):
+class ReadTask(ReadSchema):
     user_id: UUID
     title: str
     description: str | None
@@ -110,7 +109,7 @@ entity = Entity(Task, create=CreateTask, update=UpdateTask, read=ReadTask)
 
 
 @entity.command("start", emits="started")
-async def start(session: AsyncSession, request: Change) -> Task:
+async def start(session: AsyncSession, request: RowRef) -> Task:
     """Begin; the task must be pending."""
     task = await crud.get(session, Task, request.id, request.version)
     task.move_to(TaskStatus.IN_PROGRESS)
@@ -118,7 +117,7 @@ async def start(session: AsyncSession, request: Change) -> Task:
 
 
 @entity.command("complete", emits="completed")
-async def complete(session: AsyncSession, request: Change) -> Task:
+async def complete(session: AsyncSession, request: RowRef) -> Task:
     """It is done; the task must be pending or in progress."""
     task = await crud.get(session, Task, request.id, request.version)
     task.move_to(TaskStatus.COMPLETED)
@@ -127,7 +126,7 @@ async def complete(session: AsyncSession, request: Change) -> Task:
 
 
 @entity.command("cancel", emits="cancelled")
-async def cancel(session: AsyncSession, request: Change) -> Task:
+async def cancel(session: AsyncSession, request: RowRef) -> Task:
     """Give it up; the task must be pending or in progress."""
     task = await crud.get(session, Task, request.id, request.version)
     task.move_to(TaskStatus.CANCELLED)

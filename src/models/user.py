@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src import crud
-from src.base import JSON, UNCHANGED, Key, Record, Row, Schema
+from src.base import JSON, UNCHANGED, IndexedText, ReadSchema, Record, Schema
 from src.entity import Entity
 
 Username = Annotated[str, Field(min_length=1, max_length=200)]
@@ -17,7 +17,7 @@ Email = Annotated[str, Field(max_length=320)]
 class User(Record):
     __tablename__ = "users"
 
-    username: Mapped[Key] = mapped_column(unique=True)
+    username: Mapped[IndexedText] = mapped_column(unique=True)
     email: Mapped[str | None]
     name: Mapped[str | None]
     attributes: Mapped[JSON] = mapped_column(default=dict, server_default="{}")
@@ -37,7 +37,7 @@ class UpdateUser(Schema):
     attributes: JSON = UNCHANGED
 
 
-class ReadUser(Row):
+class ReadUser(ReadSchema):
     username: str
     email: str | None
     name: str | None

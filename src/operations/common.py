@@ -10,7 +10,7 @@ from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
-from src.base import Change, Record, Schema, columns
+from src.base import Record, RowRef, Schema, columns
 from src.operations import column_limits
 
 
@@ -21,7 +21,7 @@ def creating(model: type[Record], schema: type[Schema]) -> type[Schema]:
 
 def updating(model: type[Record], schema: type[Schema]) -> type[Schema]:
     """The Update schema, flat with the row that it names."""
-    return column_limits.bounded(model, _schema(schema.__name__, schema, Change))
+    return column_limits.bounded(model, _schema(schema.__name__, schema, RowRef))
 
 
 def counting(model: type[Record], read: type[Schema]) -> type[Schema]:

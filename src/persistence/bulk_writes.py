@@ -19,7 +19,7 @@ from src.dialects import Dialect
 from src.persistence import relations
 
 
-class Writes:
+class BulkWriter:
     """What is still to be written for one session, beside what the session itself has to write."""
 
     def __init__(self, dialect: Dialect, *, tracked: bool = False) -> None:

@@ -26,7 +26,7 @@ class Update:
     names: Collection[str]
 
 
-class Changes:
+class ChangeTracker:
     """Rows that the request has added, removed, and got, these as they were before."""
 
     def __init__(self) -> None:

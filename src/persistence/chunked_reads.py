@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from src.base import Base, Record, columns
 from src.dialects import Dialect
 from src.errors import ResultTooLarge
-from src.persistence.loading import FRESH, Loads, of_ids
+from src.persistence.loading import FRESH, Loader, of_ids
 
 PIECE = 4 * 1024 * 1024
 """Bytes that are read at a time."""
@@ -43,10 +43,10 @@ class Selection[M: Record]:
         return cls(model, statement, sized, statement.where(total <= PIECE))
 
 
-class Pieces:
+class ChunkedReader:
     """What one request reads; ``limit`` is in bytes."""
 
-    def __init__(self, session: AsyncSession, loads: Loads, limit: float) -> None:
+    def __init__(self, session: AsyncSession, loads: Loader, limit: float) -> None:
         self._session = session
         self._loads = loads
         self._limit = limit

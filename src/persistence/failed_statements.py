@@ -17,7 +17,7 @@ _STANDING = "standing refusal"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class FailedStatements:
     """Whether the database has refused a statement of this connection, even if nobody was told."""
 
     _info: dict[str, Any]
@@ -62,7 +62,7 @@ def _forget(connection: sa.Connection, *_: object) -> None:
 
 
 def _check(connection: sa.Connection, *_: object) -> None:
-    Refusals(connection.info).check()
+    FailedStatements(connection.info).check()
 
 
 def _check_release(connection: sa.Connection, savepoint: str, _context: object) -> None:

@@ -20,18 +20,18 @@ from src.base import Base, Record
 from src.clock import now
 from src.dialects import Dialect
 from src.persistence import cascades, relations
-from src.persistence.bulk_writes import Writes
-from src.persistence.change_tracking import Changes
-from src.persistence.chunked_reads import Pieces, Selection
-from src.persistence.failed_statements import Refusals
-from src.persistence.loading import Loads
-from src.persistence.versioning import Versions
+from src.persistence.bulk_writes import BulkWriter
+from src.persistence.change_tracking import ChangeTracker
+from src.persistence.chunked_reads import ChunkedReader, Selection
+from src.persistence.failed_statements import FailedStatements
+from src.persistence.loading import Loader
+from src.persistence.versioning import VersionCounter
 
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
 
 @dataclass
-class Wanted:
+class LoadPlan:
     """What a batch names: rows to change, rows referred to, unique values."""
 
     rows: dict[type[Record], set[UUID]]
@@ -43,7 +43,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Snapshot:
     """What was known at one moment, to be known again after a rollback to it."""
 
     by_id: dict[tuple[type[Base], UUID], Record | None]
@@ -52,7 +52,7 @@ class Known:
     owned: dict[tuple[type[Base], UUID], list[Unique]]
 
 
-class Rows:
+class IdentityMap:
     """What is loaded and locked, for the session of one batch; ``changes`` are those of the request being served.
 
     What one reads who does not ``lock`` has so many bytes together at the most as an answer may have: its ``limit``.
@@ -66,15 +66,15 @@ class Rows:
         *,
         lock: bool = True,
         limit: float = math.inf,
-        versions: Versions | None = None,
+        versions: VersionCounter | None = None,
     ) -> None:
         self._session = session
         self.versions = versions
         self.dialect = dialect
         self.lock = lock
-        self._loads = Loads(session, dialect, lock=lock)
-        self._pieces = Pieces(session, self._loads, limit)
-        self.writes = Writes(dialect, tracked=versions is not None)
+        self._loads = Loader(session, dialect, lock=lock)
+        self._pieces = ChunkedReader(session, self._loads, limit)
+        self.writes = BulkWriter(dialect, tracked=versions is not None)
         self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
         self._parents: dict[tuple[type[Base], UUID], bool] = {}
         self._by_unique: dict[Unique, UUID | None] = {}
@@ -82,11 +82,11 @@ class Rows:
         self._stale: defaultdict[type[Base], set[UUID]] = defaultdict(set)  # to be read with the next that is asked for
         self.doubtful = False
         """A statement of the handler's own may have changed anything."""
-        self.changes = Changes()
-        self.refusals: Refusals | None = None
+        self.changes = ChangeTracker()
+        self.refusals: FailedStatements | None = None
         """After one nothing is answered: what a batch happens to know, a request alone could not ask for."""
 
-    async def load(self, wanted: Wanted) -> None:
+    async def load(self, wanted: LoadPlan) -> None:
         """Load what a batch names, one statement an entity and a kind of name, ordered by table and id."""
         for model in sorted(wanted.rows, key=_table_name):
             await self._load(model, wanted.rows[model])
@@ -195,9 +195,9 @@ class Rows:
         self.writes.last = True
         await self._session.flush()
 
-    def begin(self) -> Changes:
+    def begin(self) -> ChangeTracker:
         """A request begins: nothing is changed yet."""
-        self.changes = Changes()
+        self.changes = ChangeTracker()
         self._pieces.begin()
         return self.changes
 
@@ -263,11 +263,11 @@ class Rows:
         self.doubtful = False
         self.begin()
 
-    def known(self) -> Known:
+    def known(self) -> Snapshot:
         """What is known now, for ``restore`` after a rollback to this moment."""
-        return Known(dict(self._by_id), dict(self._parents), dict(self._by_unique), dict(self._owned))
+        return Snapshot(dict(self._by_id), dict(self._parents), dict(self._by_unique), dict(self._owned))
 
-    def restore(self, known: Known) -> None:
+    def restore(self, known: Snapshot) -> None:
         """Know again what was known then; what was rolled back is read again with the next row that is asked for."""
         touched = {*self.changes.rows()}
         self._by_id, self._parents = known.by_id, known.parents
@@ -372,9 +372,9 @@ def _table_name(model: type[Base]) -> str:
     return str(model.__tablename__)
 
 
-def of(session: AsyncSession) -> Rows:
+def of(session: AsyncSession) -> IdentityMap:
     """The session's rows. Raises TypeError for a session that is none of a ``Database``, and a refusal that stands."""
-    rows: Rows | None = session.info.get("rows")
+    rows: IdentityMap | None = session.info.get("rows")
     if rows is None:
         raise TypeError("crud works on the sessions of a Database: `async with database.session() as session`")
     if rows.refusals:
@@ -382,7 +382,7 @@ def of(session: AsyncSession) -> Rows:
     return rows
 
 
-def changing(session: AsyncSession) -> Rows:
+def changing(session: AsyncSession) -> IdentityMap:
     """The session's rows, to be changed. Raises TypeError as ``of`` does, and for a session that only reads."""
     rows = of(session)
     if not rows.lock:

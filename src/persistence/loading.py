@@ -19,7 +19,7 @@ from src.dialects import Dialect
 FRESH = {"populate_existing": True}  # what the session has of a row gives way to what the database has
 
 
-class Loads:
+class Loader:
     """The loads of one session; with ``lock`` they lock."""
 
     def __init__(self, session: AsyncSession, dialect: Dialect, *, lock: bool) -> None:

@@ -1,6 +1,6 @@
 """The versions of what a session changes, counted as it is written: once a transaction, however often a row changes.
 
-The service counts by request instead (``Rows.count``), for its transactions hold many.
+The service counts by request instead (``IdentityMap.count``), for its transactions hold many.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from src.errors import NotFound, VersionMismatch
 from src.persistence import cascades, loading
 
 
-class Versions:
+class VersionCounter:
     """Those that the rows of one transaction were given by it."""
 
     def __init__(self, dialect: Dialect) -> None:

@@ -14,7 +14,7 @@ class WritingSession(Session):
 
     def flush(self, objects: Any = None) -> None:
         """Whatever is asked of the session finds all that was changed before written."""
-        loaded: identity_map.Rows | None = self.info.get("rows")
+        loaded: identity_map.IdentityMap | None = self.info.get("rows")
         if loaded is None:
             super().flush(objects)
             return
@@ -57,7 +57,7 @@ def _forget_held_back(session: Session, transaction: SessionTransaction) -> None
 @event.listens_for(WritingSession, "after_transaction_end")
 def _unlock(session: Session, transaction: SessionTransaction) -> None:
     """Whoever goes on after a commit of their own begins anew."""
-    loaded: identity_map.Rows | None = session.info.get("rows")
+    loaded: identity_map.IdentityMap | None = session.info.get("rows")
     if transaction.parent is None and loaded and loaded.versions:
         loaded.versions.forget()
         loaded.lapse()

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import schema
 from src.clock import now
-from src.database import Database, nobodys_fault
+from src.database import Database, infrastructure_errors
 from src.dialects import Dialect
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def digest(*words: str | None, body: bytes) -> bytes:
 type Begin = Callable[[], Awaitable[bool]]
 
 
-class Suspects:
+class Attempts:
     """The table. An attempt that ends with what the process ``survives`` is forgotten, and blames nobody."""
 
     def __init__(self, database: Database, survives: tuple[type[BaseException], ...]) -> None:
@@ -67,7 +67,7 @@ class Suspects:
     async def _begin(self, key: bytes, attempt: UUID) -> bool:
         ended, dialect = list(self._ended), self._database.dialect
         async with self._database.session() as session:
-            with nobodys_fault():
+            with infrastructure_errors():
                 connection = await session.connection()
                 await connection.execute(_deletion(dialect), {"ended": ended})
                 row: dict[str, list[Any]] = {"key": [key], "attempt": [attempt], "begun_at": [now()]}

@@ -20,7 +20,7 @@ from src.clock import now
 from src.database import Database
 from src.dialects import Dialect
 from src.persistence import identity_map
-from src.processing.request import Event, Outcome, Refusal, Request, State
+from src.processing.request import Event, Outcome, RejectedRequest, Request, State
 
 COMPRESS_FROM = 1024  # bytes
 FORMAT = 1
@@ -32,7 +32,7 @@ _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less
 table = schema.inbox
 
 
-class ServedElsewhere(Exception):
+class ConcurrentDuplicate(Exception):
     """Another consumer has served one of these requests in the meantime; nothing of this batch may stay."""
 
 
@@ -44,20 +44,20 @@ class Entry:
     outcome: Outcome
 
 
-class Memory:
+class SeenRequests:
     """What is known of a batch's requests: those ``found`` in the table, and those that the batch itself has served."""
 
     def __init__(self, found: Mapping[bytes, Entry], served: Mapping[bytes, Entry] | None = None) -> None:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Any] | Refusal) -> Entry | None:
+    def recall(self, request: Request[Any] | RejectedRequest) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
         return self._found.get(request.key) or self.served.get(request.key)
 
-    def refuse(self, refusal: Refusal) -> Outcome:
+    def refuse(self, refusal: RejectedRequest) -> Outcome:
         """The stored outcome of the same request, else its refusal."""
         entry = self.recall(refusal)
         return entry.outcome if entry and entry.fingerprint == refusal.fingerprint else refusal.outcome
@@ -67,9 +67,9 @@ class Memory:
         if request.key and outcome.final and request.key not in self._found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))
 
-    def copy(self) -> "Memory":
+    def copy(self) -> "SeenRequests":
         """One that can be thrown away, with what was noted in it."""
-        return Memory(self._found, self.served)
+        return SeenRequests(self._found, self.served)
 
 
 async def look_up(session: AsyncSession, keys: Collection[bytes]) -> dict[bytes, Entry]:
@@ -100,7 +100,7 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
     }
     written = await connection.execute(*dialect.insertion(table, arrays, new=True))
     if written.rowcount < len(keys):
-        raise ServedElsewhere
+        raise ConcurrentDuplicate
     if unserved:
         await connection.execute(_deletion(dialect), {"keys": list(unserved)})
 

@@ -21,7 +21,7 @@ type Answered = tuple[Request[Operation], Outcome]
 type Requests = Sequence[Request[Operation]]
 
 
-class Reader:
+class BatchReader:
     """Answers batches of reads, ``concurrency`` transactions at a time. ``max_answer`` is in bytes."""
 
     def __init__(self, database: Database, max_answer: int, concurrency: int) -> None:
@@ -65,7 +65,7 @@ class Reader:
             return await self._answer(requests)
 
     async def _answer(self, requests: Requests) -> list[Outcome]:
-        wanted = identity_map.Wanted()
+        wanted = identity_map.LoadPlan()
         for request in requests:
             request.operation.want(wanted, request.data)
         once = all(request.operation.loads_only for request in requests)

@@ -48,7 +48,7 @@ class Request[O: Decodable]:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedRequest:
     """A request that is not to be served. ``outcome`` is its answer, unless it was served before under its ``key``.
 
     It may have been: by another version, with other settings, or before it was too late.

@@ -9,12 +9,12 @@ import pydantic_core
 from src.base import Record
 from src.entity import Entity
 from src.errors import ResultTooLarge, TooLarge
-from src.persistence.change_tracking import Changes
+from src.persistence.change_tracking import ChangeTracker
 
 RESERVE = 32  # bytes by which a row may grow though nobody makes it: its version's digits, the microseconds
 
 
-class Sizes:
+class RowSizeLimit:
     """What is measured before it is kept. ``largest`` is the size of the largest answer, in bytes."""
 
     def __init__(self, entities: Iterable[Entity], largest: int) -> None:
@@ -23,7 +23,7 @@ class Sizes:
         for entity in entities:
             self._readings[entity.model].append(entity)
 
-    def answer(self, entity: Entity, result: Any, changes: Changes) -> bytes:
+    def answer(self, entity: Entity, result: Any, changes: ChangeTracker) -> bytes:
         """The answer to a write. Raises TooLarge where it makes a row too large to be read, and ResultTooLarge.
 
         A row that is too large as it was may be deleted and shrink; the answer is its id and version then.
@@ -40,7 +40,7 @@ class Sizes:
             raise ResultTooLarge
         return pydantic_core.to_json({"id": result.id, "version": result.version})
 
-    def _check(self, row: Record, body: bytes, changes: Changes) -> None:
+    def _check(self, row: Record, body: bytes, changes: ChangeTracker) -> None:
         most = self._largest - RESERVE
         if len(body) > most and changes.grew(row):
             name = type(row).__name__.lower()

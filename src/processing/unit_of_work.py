@@ -14,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Record
 from src.clock import now, timestamp
-from src.database import Database, nobodys_fault, translate
+from src.database import Database, infrastructure_errors, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.persistence import identity_map
-from src.persistence.change_tracking import Changes
-from src.persistence.failed_statements import Refusals
+from src.persistence.change_tracking import ChangeTracker
+from src.persistence.failed_statements import FailedStatements
 from src.processing import inbox
-from src.processing.request import Event, Outcome, Refusal, Request, State
-from src.processing.row_size import Sizes
+from src.processing.request import Event, Outcome, RejectedRequest, Request, State
+from src.processing.row_size import RowSizeLimit
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the 
 JITTER = 0.05  # seconds, times the attempt
 
 type Requests = Sequence[Request[Operation]]
-type Asked = Sequence[Request[Operation] | Refusal]
+type Asked = Sequence[Request[Operation] | RejectedRequest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class _Batch:
     """What is known while a batch runs: its rows, its requests that were served, what the database has refused."""
 
     session: AsyncSession
-    rows: identity_map.Rows
-    memory: inbox.Memory
-    refusals: Refusals
+    rows: identity_map.IdentityMap
+    memory: inbox.SeenRequests
+    refusals: FailedStatements
 
     def refused(self) -> BaseException | None:
         """The statement's refusal that a handler has kept to itself. Raises it where the moment is to blame."""
@@ -73,7 +73,7 @@ class _Failed(Exception):
 class UnitOfWork:
     """Applies batches of writes. ``sizes`` are those that rows may have."""
 
-    def __init__(self, database: Database, sizes: Sizes) -> None:
+    def __init__(self, database: Database, sizes: RowSizeLimit) -> None:
         self._database = database
         self._sizes = sizes
 
@@ -84,7 +84,7 @@ class UnitOfWork:
         except Unavailable:
             raise
         except Exception as error:  # whoever raised it: halving finds out
-            metrics.SECOND_WAYS.inc()
+            metrics.BISECTED_BATCHES.inc()
             log.warning("%d requests could not be written together: %s", len(asked), place(error))
             return await self._persist(asked, self._in_halves)
 
@@ -92,7 +92,7 @@ class UnitOfWork:
         for attempt in range(ATTEMPTS):
             try:
                 return await self._transact(asked, way)
-            except (Transient, inbox.ServedElsewhere):
+            except (Transient, inbox.ConcurrentDuplicate):
                 await asyncio.sleep(random.uniform(0, JITTER * attempt))
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
@@ -100,17 +100,17 @@ class UnitOfWork:
         named = [request.key for request in asked if request.key]
         keys = set(named)
         async with self._database.session(by_request=True) as session:
-            with nobodys_fault():
+            with infrastructure_errors():
                 found = await inbox.look_up(session, keys)
-            memory = inbox.Memory(found)
-            loaded, refusals = identity_map.of(session), await Refusals.of(session)
+            memory = inbox.SeenRequests(found)
+            loaded, refusals = identity_map.of(session), await FailedStatements.of(session)
             loaded.refusals = refusals
             batch = _Batch(session, loaded, memory, refusals)
             outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
-            with nobodys_fault():
+            with infrastructure_errors():
                 await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
         metrics.DUPLICATES.inc(len(named) - len(keys) + len(found))
-        return [memory.refuse(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
+        return [memory.refuse(each) if isinstance(each, RejectedRequest) else next(outcomes) for each in asked]
 
     async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """The first way: all together, and one flush."""
@@ -120,7 +120,7 @@ class UnitOfWork:
 
     async def _together(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """Load what they name, run one after the other."""
-        wanted = identity_map.Wanted()
+        wanted = identity_map.LoadPlan()
         for request in requests:
             if batch.memory.recall(request) is None:
                 request.operation.want(wanted, request.data)
@@ -206,7 +206,7 @@ class UnitOfWork:
         batch.rows.restore(known)
         return outcome
 
-    def _outcome(self, request: Request[Operation], result: object, changes: Changes) -> Outcome:
+    def _outcome(self, request: Request[Operation], result: object, changes: ChangeTracker) -> Outcome:
         operation = request.operation
         body = self._sizes.answer(operation.entity, result, changes)
         events: tuple[Event, ...] = ()

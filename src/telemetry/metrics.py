@@ -43,8 +43,8 @@ BATCHES = Histogram(
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
     registry=REGISTRY,
 )
-SECOND_WAYS = Counter(
-    "db_second_ways",
+BISECTED_BATCHES = Counter(
+    "db_bisected_batches",
     "Batches that could not be written together, and were written in halves until the culprit was alone.",
     registry=REGISTRY,
 )
@@ -108,7 +108,7 @@ CAREFUL = Counter(
 BUILD = Info("db_build", "The version of the service that runs.", registry=REGISTRY)
 
 
-class Laps:
+class StageTimer:
     """The seconds of one batch by stage: a stage begins where the one before it ends, the first with ``since``."""
 
     def __init__(self, subscriber: str, since: float) -> None:

@@ -16,9 +16,9 @@ from dev import ports
 from src import revision
 from src.admin import health, http
 from src.admin.health import Health
-from src.admin.single_flight import Question
+from src.admin.single_flight import SingleFlight
 from src.amqp.batch_subscriber import BatchSubscriber
-from src.amqp.connections import Refused
+from src.amqp.connections import StartupError
 from src.database import Database
 from src.service import Service, answering_http
 from tests.faults.ending import stopped
@@ -152,7 +152,7 @@ async def test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_
         asked()
         await never.wait()
 
-    question = Question(hang, keep=0, patience=0.05)
+    question = SingleFlight(hang, keep=0, patience=0.05)
     for _ in range(3):
         with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
             await question.answer()
@@ -169,7 +169,7 @@ async def test_a_question_that_the_loss_of_a_connection_cancels_is_answered() ->
         await asyncio.sleep(0)
 
     with pytest.raises(ConnectionError):
-        await Question(lose, keep=0, patience=1).answer()
+        await SingleFlight(lose, keep=0, patience=1).answer()
 
 
 async def test_it_takes_no_signal(service: Service) -> None:
@@ -191,7 +191,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line(own_settings: config.Set
 @pytest.mark.parametrize(("host", "named"), [("nowhere.invalid", "HTTP_PORT"), ("a..b", "HTTP_HOST: a..b is no host")])
 async def test_a_host_that_is_none_of_ours_is_refused(service: Service, host: str, named: str) -> None:
     chosen = service.settings.model_copy(update={"http_port": 1, "http_host": host})
-    with mock.patch.object(service, "settings", chosen), pytest.raises(Refused, match=named):
+    with mock.patch.object(service, "settings", chosen), pytest.raises(StartupError, match=named):
         async with answering_http(service):
             pass
 

@@ -11,7 +11,7 @@ from pamqp import commands, header
 from pamqp.commands import Basic
 
 from src.amqp import frames
-from src.amqp.confirm_channel import WRITE_SIZE, Outlet, Sent
+from src.amqp.confirm_channel import WRITE_SIZE, ConfirmChannel, PendingConfirms
 from src.amqp.frames import Message, Properties
 
 
@@ -30,14 +30,14 @@ class Wire:
         return asyncio.shield(self.closed)
 
 
-async def sent(count: int) -> tuple[Outlet, Sent]:
-    outlet = Outlet()
+async def sent(count: int) -> tuple[ConfirmChannel, PendingConfirms]:
+    outlet = ConfirmChannel()
     outlet.channel = cast("Any", Wire())
     messages = [Message("", "q", b"x", Properties(message_id=str(n)), mandatory=True) for n in range(count)]
     return outlet, await outlet.send(messages)
 
 
-def take(outlet: Outlet, *told: pamqp.frame.FrameTypes) -> None:
+def take(outlet: ConfirmChannel, *told: pamqp.frame.FrameTypes) -> None:
     for frame in told:
         marshalled = pamqp.frame.marshal(frame, 1)
         assert outlet.take(marshalled[0], marshalled[7:-1])
@@ -48,7 +48,7 @@ def returned(message_id: str) -> Sequence[pamqp.frame.FrameTypes]:
     return commands.Basic.Return(312, "NO_ROUTE", "", "q"), header.ContentHeader(0, 0, properties)
 
 
-def results(of: Sent) -> list[str | None]:
+def results(of: PendingConfirms) -> list[str | None]:
     return [result and result.name for result in of.results]
 
 
@@ -83,7 +83,7 @@ async def test_what_is_no_confirm_is_not_taken(payload: bytes) -> None:
 
 
 async def test_a_batch_does_not_wait_for_ever_on_a_connection_that_has_died() -> None:
-    outlet = Outlet()
+    outlet = ConfirmChannel()
     outlet.channel = wire = cast("Any", Wire(room=1))
     await outlet.send([Message("", "q", b"x", Properties())])
     sending = asyncio.create_task(outlet.send([Message("", "q", b"x" * WRITE_SIZE, Properties())] * 3))

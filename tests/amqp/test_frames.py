@@ -292,7 +292,7 @@ async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes]
 async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tuple[int, Any]], list[Delivery]]:
     """The same, as pamqp has decoded it: channels and frames."""
     reader, delivered = frame_reader.FrameReader(asyncio.get_running_loop()), list[Delivery]()
-    reader.taps[TAPPED] = frames.Deliveries(delivered.append, limit)
+    reader.taps[TAPPED] = frames.DeliveryAssembler(delivered.append, limit)
     receiver = FrameReceiver(reader)
     for piece in pieces:
         reader.feed_data(piece)
@@ -331,7 +331,7 @@ def test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_on_a_tapped_channel_raise(data: bytes) -> None:
     """A broker that breaks the protocol is aiormq's to complain of."""
-    deliveries = frames.Deliveries(lambda _: None, limit=10)
+    deliveries = frames.DeliveryAssembler(lambda _: None, limit=10)
     deliver = pamqp.frame.marshal(commands.Basic.Deliver("c", 1, exchange="", routing_key="k"), 1)[7:-1]
     for kind, payload_ in ((frames.METHOD, deliver), (frames.HEADER, struct.pack(">HHQ", 60, 0, len(data)) + data)):
         assert deliveries(kind, payload_)

@@ -7,10 +7,10 @@ import pytest
 from pamqp import commands, header
 
 from src.amqp import frames
-from src.amqp.batch_subscriber import Batch, Limits, Window
+from src.amqp.batch_subscriber import Batch, BatchLimits, Window
 
-PARTITION = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
-CLASSIC = Limits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)
+PARTITION = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
+CLASSIC = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)
 FRESH: dict[str, Any] = {}
 FORGED = {"x-delivery-count": 7}
 BROKEN = b"\0\0\0\x05\x01\xffS\0\0"  # a table whose key is not UTF-8, and cut short
@@ -27,7 +27,7 @@ def arrive(window: Window, tag: int, redelivered: bool, headers: dict[str, Any] 
     window.tap(frames.HEADER, described)
 
 
-async def batches(limits: Limits, *arrived: tuple[bool, dict[str, Any] | bytes]) -> list[Batch]:
+async def batches(limits: BatchLimits, *arrived: tuple[bool, dict[str, Any] | bytes]) -> list[Batch]:
     """What is taken of deliveries that are redelivered or not, and have these headers."""
     window = Window(limits, asyncio.Event())
     window.channel = cast("Any", None)
@@ -83,7 +83,7 @@ async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_
 
 
 @pytest.mark.parametrize("limits", [PARTITION, CLASSIC], ids=["partition", "classic"])
-async def test_a_forged_count_makes_no_suspect_of_what_has_not_come_back(limits: Limits) -> None:
+async def test_a_forged_count_makes_no_suspect_of_what_has_not_come_back(limits: BatchLimits) -> None:
     assert sizes(await batches(limits, (False, FORGED), (False, FRESH), (False, BROKEN))) == [3]
 
 

@@ -16,8 +16,8 @@ from dev import ports
 from dev.redis import RedisServer
 from src import errors, service
 from src.admin.findings import Level
-from src.consumers.rate_limit import Limit
-from src.redis_client import Cache
+from src.consumers.rate_limit import RateLimit
+from src.redis_client import RedisClient
 from src.service import Service, answering_http
 from tests.faults.test_watched import frozen
 from tests.support import harness, requester, scraped
@@ -51,16 +51,16 @@ async def serving(settings: config.Settings) -> AsyncIterator[tuple[Service, Req
 async def forget(settings: config.Settings) -> None:
     """As if nobody had asked for anything yet."""
     assert settings.redis_url
-    async with Cache(settings.redis_url.get_secret_value(), settings.service_name, PATIENT) as cache:
+    async with RedisClient(settings.redis_url.get_secret_value(), settings.service_name, PATIENT) as cache:
         await cache.delete_prefix("limit:")
 
 
 @contextlib.asynccontextmanager
-async def replicas(redis_url: str, requests: int, seconds: int) -> AsyncIterator[list[Limit]]:
+async def replicas(redis_url: str, requests: int, seconds: int) -> AsyncIterator[list[RateLimit]]:
     """Two that count together."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    async with Cache(redis_url, name, PATIENT) as one, Cache(redis_url, name, PATIENT) as other:
-        yield [Limit(one, requests, seconds), Limit(other, requests, seconds)]
+    async with RedisClient(redis_url, name, PATIENT) as one, RedisClient(redis_url, name, PATIENT) as other:
+        yield [RateLimit(one, requests, seconds), RateLimit(other, requests, seconds)]
         await one.delete_prefix("")
 
 
@@ -73,7 +73,7 @@ async def now(raw: "Redis") -> int:
 async def test_no_second_holds_more_requests_than_the_limit_of_two_replicas(redis_url: str) -> None:
     spans = list[tuple[int, int, int]]()  # not before, not after, admitted
 
-    async def ask(limit: Limit, until: int) -> None:
+    async def ask(limit: RateLimit, until: int) -> None:
         while (before := await now(raw)) < until:
             admitted = (await limit.admit(["ada"] * 7)).count(None)
             spans.append((before, await now(raw), admitted))
@@ -268,7 +268,7 @@ async def test_without_a_limit_nothing_is_counted(own_settings: config.Settings,
     async with serving(settings) as (running, db):
         assert running.subscribers._admit is None
         await db.ask("session.count")
-        async with Cache(redis_url, settings.service_name, PATIENT) as cache:
+        async with RedisClient(redis_url, settings.service_name, PATIENT) as cache:
             assert await cache.get_prefix("") == {}
 
 

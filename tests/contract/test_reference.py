@@ -20,7 +20,7 @@ from src.base import Schema
 from src.cli import operations
 from src.consumers.decoder import Decoder
 from src.contract import fields, reference
-from src.processing.request import Refusal
+from src.processing.request import RejectedRequest
 from src.service import Service
 from tests.hostile.test_meaning import MEANINGLESS
 from tests.support import harness, requester
@@ -160,7 +160,7 @@ def test_the_content_types_and_encodings_of_the_page_pass(
     decoder = Decoder({"user.count": KNOWN["user.count"].operation}, 1024, require_message_id=False)
     properties = Properties(content_type=content_type, content_encoding=encoding)
     received = decoder.decode(Delivery(1, "user.count", properties, b"{}", 2))
-    assert isinstance(received.request, Refusal) is not passes
+    assert isinstance(received.request, RejectedRequest) is not passes
 
 
 def _headers(section: str) -> set[str]:

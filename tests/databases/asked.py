@@ -11,9 +11,9 @@ from src.consumers import decoder
 from src.database import Database
 from src.entity import Operation
 from src.errors import PREFIX, Problem
-from src.processing.read_batch import Reader
+from src.processing.read_batch import BatchReader
 from src.processing.request import Outcome, Request
-from src.processing.row_size import Sizes
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.databases import measures
 
@@ -35,8 +35,8 @@ class Asked:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._writer = UnitOfWork(database, Sizes(ENTITIES, LARGEST))
-        self._reader = Reader(database, LARGEST, 3)
+        self._writer = UnitOfWork(database, RowSizeLimit(ENTITIES, LARGEST))
+        self._reader = BatchReader(database, LARGEST, 3)
 
     @classmethod
     @asynccontextmanager

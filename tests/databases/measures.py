@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, SmallInteger, St
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import base
-from src.base import JSON, UNCHANGED, Key, Record, Row, Schema
+from src.base import JSON, UNCHANGED, IndexedText, ReadSchema, Record, Schema
 from src.entity import Entity
 
 
@@ -29,8 +29,8 @@ class Measure(OfMeasures):
     __tablename__ = "measures"
     __table_args__ = (Index(None, "place", "name"),)
 
-    name: Mapped[Key] = mapped_column(unique=True)
-    place: Mapped[Key | None]
+    name: Mapped[IndexedText] = mapped_column(unique=True)
+    place: Mapped[IndexedText | None]
     note: Mapped[str | None]
     short: Mapped[str | None] = mapped_column(String(5))
     small: Mapped[int | None] = mapped_column(SmallInteger)
@@ -68,7 +68,7 @@ class CreateMeasure(UpdateMeasure):
     name: str
 
 
-class ReadMeasure(Row):
+class ReadMeasure(ReadSchema):
     name: str
     place: str | None
     note: str | None

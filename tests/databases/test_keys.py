@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Index, MetaData, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from src.base import Key, Record
+from src.base import IndexedText, Record
 
 
 def test_text_in_an_index_is_a_key_or_one_clear_error() -> None:
@@ -23,7 +23,7 @@ def test_text_in_an_index_is_a_key_or_one_clear_error() -> None:
         class Double(Apart):
             __tablename__ = "double"
             __table_args__ = (UniqueConstraint("one", "two"),)
-            one: Mapped[Key]
+            one: Mapped[IndexedText]
             two: Mapped[str]
 
     with pytest.raises(TypeError, match=r"no more than three of them together"):
@@ -31,14 +31,14 @@ def test_text_in_an_index_is_a_key_or_one_clear_error() -> None:
         class Long(Apart):
             __tablename__ = "long"
             __table_args__ = (Index(None, "a", "b", "c", "d"),)
-            a: Mapped[Key]
-            b: Mapped[Key]
-            c: Mapped[Key]
-            d: Mapped[Key]
+            a: Mapped[IndexedText]
+            b: Mapped[IndexedText]
+            c: Mapped[IndexedText]
+            d: Mapped[IndexedText]
 
     class Fine(Apart):
         __tablename__ = "fine"
-        title: Mapped[Key | None] = mapped_column(index=True)
+        title: Mapped[IndexedText | None] = mapped_column(index=True)
         text: Mapped[str]
 
     assert Fine.__tablename__ == "fine"

@@ -27,7 +27,7 @@ from src.models.session import Session, entity
 from src.models.user import User
 from src.processing.inbox import table as inbox
 from src.processing.request import Request, State
-from src.processing.row_size import Sizes
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.faults.load import loaded
 from tests.support import forked, harness
@@ -129,7 +129,7 @@ async def test_a_database_in_memory_is_one_for_all_who_ask() -> None:
     await database.probe()
     create = next(operation for operation in entity.operations() if operation.name == "create")
     asked = [Request(create, create.request.model_validate({"title": str(number)})) for number in range(3)]
-    await asyncio.gather(*(UnitOfWork(database, Sizes((), 1_000_000)).apply([each]) for each in asked))
+    await asyncio.gather(*(UnitOfWork(database, RowSizeLimit((), 1_000_000)).apply([each]) for each in asked))
     async with database.reading() as session:
         assert await session.scalar(sa.select(sa.func.count(Session.id))) == 3
     await database.dispose()

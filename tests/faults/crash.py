@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from src.amqp.batch_subscriber import Batch
-from src.amqp.confirm_channel import Outlet
+from src.amqp.confirm_channel import ConfirmChannel
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled
 from src.consumers.subscribers import Subscribers
 from src.errors import UnknownOperation
 from src.processing import inbox
-from src.processing.read_batch import Reader
+from src.processing.read_batch import BatchReader
 from src.processing.unit_of_work import UnitOfWork
 
 type Count = Callable[[], None]
@@ -53,7 +53,7 @@ POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),
-    "publishing": (after, Outlet, "send", 3),
+    "publishing": (after, ConfirmChannel, "send", 3),
     "after confirm": (after, Subscribers, "_publish", 3),
     "after ack": (after, Batch, "ack", 3),
 }
@@ -63,7 +63,7 @@ POISON = "poison"
 DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "decoding": (Decoder, "decode", lambda _, delivery: delivery.body),
     "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
-    "reading": (Reader, "_outcome", lambda _, __, request: request.data),
+    "reading": (BatchReader, "_outcome", lambda _, __, request: request.data),
     "refusing": (Decoder, "refuse", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
     "answering": (Settled, "reply", lambda settled: settled.received.delivery.body),
 }

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src import base, crud, models
-from src.base import Change
+from src.base import RowRef
 from src.entity import Entity
 from src.errors import IllegalTransition
 from src.models.session import Session
@@ -46,7 +46,7 @@ class UpdateNote(base.Schema):
     code: str | None = base.UNCHANGED
 
 
-class ReadNote(base.Row):
+class ReadNote(base.ReadSchema):
     session_id: UUID
     number: int
     code: str | None
@@ -60,7 +60,7 @@ note = Entity(Note, create=CreateNote, update=UpdateNote, read=ReadNote)
 
 
 @note.command("file", emits="filed")
-async def file(session: AsyncSession, request: Change) -> Note:
+async def file(session: AsyncSession, request: RowRef) -> Note:
     return await crud.update(session, Note, request.id, {"code": "filed"}, request.version)
 
 
@@ -88,49 +88,49 @@ TOO_LONG = "too long"
 
 
 @trouble.command("break", emits="broken")
-async def break_(session: AsyncSession, request: Change) -> object:
+async def break_(session: AsyncSession, request: RowRef) -> object:
     raise ZeroDivisionError("what the request said")
 
 
 @trouble.command("change_and_break", emits="broken")
-async def change_and_break(session: AsyncSession, request: Change) -> object:
+async def change_and_break(session: AsyncSession, request: RowRef) -> object:
     await file(session, request)
     raise ZeroDivisionError("what the request said")
 
 
 @trouble.command("change_and_refuse", emits="refused")
-async def change_and_refuse(session: AsyncSession, request: Change) -> object:
+async def change_and_refuse(session: AsyncSession, request: RowRef) -> object:
     await file(session, request)
     raise IllegalTransition
 
 
 @trouble.command("make_too_large", emits="made")
-async def make_too_large(session: AsyncSession, request: Change) -> object:
+async def make_too_large(session: AsyncSession, request: RowRef) -> object:
     return await crud.create(session, Note, session_id=await _session_of(session, request), number=2**63)
 
 
 @trouble.command("make_too_long", emits="made")
-async def make_too_long(session: AsyncSession, request: Change) -> object:
+async def make_too_long(session: AsyncSession, request: RowRef) -> object:
     return await crud.create(session, Note, session_id=await _session_of(session, request), number=1000, code=TOO_LONG)
 
 
 @trouble.command("change_to_too_long", emits="changed")
-async def change_to_too_long(session: AsyncSession, request: Change) -> object:
+async def change_to_too_long(session: AsyncSession, request: RowRef) -> object:
     return await crud.update(session, Note, request.id, {"code": TOO_LONG})
 
 
-async def _session_of(session: AsyncSession, request: Change) -> UUID:
+async def _session_of(session: AsyncSession, request: RowRef) -> UUID:
     return (await crud.get(session, Note, request.id)).session_id
 
 
 @trouble.command("empty", emits="emptied")
-async def empty(session: AsyncSession, request: Change) -> object:
+async def empty(session: AsyncSession, request: RowRef) -> object:
     await session.execute(text("UPDATE notes SET number = NULL"))
     return await file(session, request)
 
 
 @trouble.command("misspell", emits="misspelt")
-async def misspell(session: AsyncSession, request: Change) -> object:
+async def misspell(session: AsyncSession, request: RowRef) -> object:
     await session.execute(text("SELEKT 1"))
     return await file(session, request)
 
@@ -142,14 +142,14 @@ DAWDLING = {  # SQLite's statements may take as long as they take: there it is a
 
 
 @trouble.command("dawdle", emits="dawdled")
-async def dawdle(session: AsyncSession, request: Change) -> object:
+async def dawdle(session: AsyncSession, request: RowRef) -> object:
     for statement in DAWDLING[session.get_bind().dialect.name]:
         await session.execute(text(statement))
     return await file(session, request)
 
 
 @trouble.command("hide", emits="hidden")
-async def hide(session: AsyncSession, request: Change) -> object:
+async def hide(session: AsyncSession, request: RowRef) -> object:
     row = await file(session, request)
     with contextlib.suppress(exc.DBAPIError):
         await session.execute(text("SELEKT 1"))
@@ -157,14 +157,14 @@ async def hide(session: AsyncSession, request: Change) -> object:
 
 
 @trouble.command("bulk_and_refuse", emits="refused")
-async def bulk_and_refuse(session: AsyncSession, request: Change) -> object:
+async def bulk_and_refuse(session: AsyncSession, request: RowRef) -> object:
     """Change every row by a statement of its own, then refuse."""
     await session.execute(update(Note).values(code="bulk"))
     raise IllegalTransition
 
 
 @trouble.command("try_to_create", emits="tried")
-async def try_to_create(session: AsyncSession, request: Change) -> object:
+async def try_to_create(session: AsyncSession, request: RowRef) -> object:
     """Make a row under a savepoint of its own, and take it back."""
     row = await file(session, request)
     with contextlib.suppress(LookupError):
@@ -175,7 +175,7 @@ async def try_to_create(session: AsyncSession, request: Change) -> object:
 
 
 @trouble.command("babble", emits="babbled")
-async def babble(session: AsyncSession, request: Change) -> object:
+async def babble(session: AsyncSession, request: RowRef) -> object:
     await file(session, request)
     return {"what": object()}
 

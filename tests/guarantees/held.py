@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from src.amqp.frames import Message as Outgoing
-from src.amqp.publisher import Tries
+from src.amqp.publisher import RetryPolicy
 from src.service import Service
 from tests.support import harness, requester
 from tests.support.requester import Message, Requester
@@ -28,7 +28,7 @@ def hold(service: Service, exchange: str) -> Iterator[Held]:
     held, publisher = Held(), service.publisher if exchange else service.replier
     publish = publisher.publish
 
-    async def publish_and_wait(messages: Sequence[Outgoing], tries: Tries) -> list[bool]:
+    async def publish_and_wait(messages: Sequence[Outgoing], tries: RetryPolicy) -> list[bool]:
         if not messages or messages[0].exchange != exchange:
             return await publish(messages, tries)
         held.batches.append(len(messages))

@@ -23,7 +23,7 @@ CREATE = b'{"title": "xyzzy"}'
 MEBIBYTE = 1024 * 1024
 PIECE = 128 * 1024 - 8  # bytes of a body that fit into a frame
 
-type Pieces = dict[str, Any]
+type ChunkedReader = dict[str, Any]
 
 
 @dataclass
@@ -87,7 +87,9 @@ class Bench:
         ]
 
 
-async def between_two_good(bench: Bench, operation: str | bytes, body: bytes, pieces: Pieces, rows: int = 0) -> None:
+async def between_two_good(
+    bench: Bench, operation: str | bytes, body: bytes, pieces: ChunkedReader, rows: int = 0
+) -> None:
     """Send it between two good requests, which are served, and find so many rows of it."""
     had, first = await bench.rows(), await bench.good()
     await bench.send(operation, body, pieces)
@@ -99,7 +101,7 @@ async def between_two_good(bench: Bench, operation: str | bytes, body: bytes, pi
 
 
 async def assert_answered(
-    bench: Bench, expected: str, operation: str, body: bytes, pieces: Pieces | None = None, rows: int = 0
+    bench: Bench, expected: str, operation: str, body: bytes, pieces: ChunkedReader | None = None, rows: int = 0
 ) -> dict[str, Any]:
     """It gets one answer of the expected kind, and there is no dead letter."""
     name, letters = f"hostile {uuid.uuid4()}", len(bench.letters.all)
@@ -112,13 +114,13 @@ async def assert_answered(
     return dict(replies[0].document)
 
 
-def _is_of(reply: Message, name: str, pieces: Pieces) -> bool:
+def _is_of(reply: Message, name: str, pieces: ChunkedReader) -> bool:
     """A reply whose request's correlation id is undecodable has its message id, or none."""
     given = pieces["correlation_id"] if isinstance(pieces["correlation_id"], str) else name
     return reply.correlation_id == given
 
 
-async def assert_dead(bench: Bench, expected: str, operation: str | bytes, body: bytes, pieces: Pieces) -> None:
+async def assert_dead(bench: Bench, expected: str, operation: str | bytes, body: bytes, pieces: ChunkedReader) -> None:
     """It cannot be answered, so it becomes one dead letter that says why."""
     letters = len(bench.letters.all)
     await between_two_good(bench, operation, body, pieces)

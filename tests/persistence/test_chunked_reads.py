@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from src import crud
 from src.entity import Operation
 from src.persistence import chunked_reads
-from src.processing.read_batch import Reader
+from src.processing.read_batch import BatchReader
 from src.processing.request import Outcome, Request
 from tests.support import worlds
 from tests.support.worlds import Sent, World
@@ -57,7 +57,7 @@ def ask(world: World, *asked: tuple[str, dict[str, Any]]) -> tuple[dict[str, Out
         given += len(cursor._rows) if "tasks.version" in statement.partition("FROM")[0] else 0
 
     async def read() -> dict[int, Outcome]:
-        reader = Reader(world.database, LIMIT, concurrency=4)
+        reader = BatchReader(world.database, LIMIT, concurrency=4)
         return {id(one): outcome async for part in reader.apply(requests) for one, outcome in part}
 
     engine = world.database.engine.sync_engine

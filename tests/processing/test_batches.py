@@ -14,7 +14,7 @@ from src.base import Schema
 from src.database import Database
 from src.entity import Entity
 from src.processing.request import Outcome, Request
-from src.processing.row_size import Sizes
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import derived, folders, worlds
 from tests.support.worlds import Sent, World
@@ -302,10 +302,12 @@ async def look(session: AsyncSession, request: Look) -> folders.Folder:
 
 
 async def look_while_another_changes(database: Database) -> list[Outcome]:
-    looking = asyncio.create_task(UnitOfWork(database, Sizes((), 1_000_000)).apply([Request(patient.own[0], Look())]))
+    looking = asyncio.create_task(
+        UnitOfWork(database, RowSizeLimit((), 1_000_000)).apply([Request(patient.own[0], Look())])
+    )
     await pause.begun.wait()
     update = Sent("folder.update", {"id": ONE, "text": "new"}).request()
-    changing = asyncio.create_task(UnitOfWork(database, Sizes((), 1_000_000)).apply([update]))
+    changing = asyncio.create_task(UnitOfWork(database, RowSizeLimit((), 1_000_000)).apply([update]))
     await asyncio.wait({changing}, timeout=1)  # enough for one that does not wait; what waits tells nobody
     pause.ended.set()
     return [*await looking, *await changing]

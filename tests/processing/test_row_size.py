@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
-from src.base import Change
+from src.base import RowRef
 from src.entity import Entity
 from src.models.chat import Chat, ReadChat
 from tests.processing.test_batches import ONE, THREE, TWO, ask, chat, folder, paper, row, run, step
@@ -27,7 +27,7 @@ crowd = Entity(Chat, read=ReadChat, delete=False, name="crowd")
 
 
 @crowd.command("leave", emits="left")
-async def leave(session: AsyncSession, request: Change) -> Chat:
+async def leave(session: AsyncSession, request: RowRef) -> Chat:
     """Say so at length."""
     left = await crud.get(session, Chat, request.id)
     left.members = []

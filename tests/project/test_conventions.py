@@ -13,7 +13,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from src import models
-from src.base import Base, Record, Row
+from src.base import Base, ReadSchema, Record
 from src.entity import Entity
 from src.persistence import relations
 
@@ -45,7 +45,7 @@ def test_nothing_connects_or_starts_when_it_is_imported() -> None:
 @pytest.mark.parametrize("entity", models.entities(), ids=lambda entity: entity.name)
 def test_an_entity_has_what_every_entity_has(entity: Entity) -> None:
     assert issubclass(entity.model, Record)
-    assert issubclass(entity.read, Row)
+    assert issubclass(entity.read, ReadSchema)
     assert len({operation.name for operation in entity.operations()}) == len(entity.operations())
 
 

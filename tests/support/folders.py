@@ -28,7 +28,7 @@ class OfFolders(Record):
 class Folder(OfFolders):
     __tablename__ = "folders"
 
-    name: Mapped[base.Key] = mapped_column(unique=True)
+    name: Mapped[base.IndexedText] = mapped_column(unique=True)
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
 
     parent: Mapped["Folder | None"] = relationship(lazy="raise", remote_side="Folder.id")
@@ -38,7 +38,7 @@ class Paper(OfFolders):
     __tablename__ = "papers"
 
     folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id", ondelete="CASCADE"), index=True)
-    code: Mapped[base.Key | None] = mapped_column(unique=True)
+    code: Mapped[base.IndexedText | None] = mapped_column(unique=True)
     answers_id: Mapped[UUID | None] = mapped_column(ForeignKey("papers.id", ondelete="SET NULL"), index=True)
 
     folder: Mapped[Folder] = relationship(lazy="raise")
@@ -72,7 +72,7 @@ class UpdateFolder(Noted):
     parent_id: UUID | None = UNCHANGED
 
 
-class ReadFolder(base.Row):
+class ReadFolder(base.ReadSchema):
     name: str
     parent_id: UUID | None
     text: str | None
@@ -93,7 +93,7 @@ class UpdatePaper(Noted):
     answers_id: UUID | None = UNCHANGED
 
 
-class ReadPaper(base.Row):
+class ReadPaper(base.ReadSchema):
     folder_id: UUID
     code: str | None
     answers_id: UUID | None
@@ -112,7 +112,7 @@ class UpdateSticker(Noted):
     folder_id: UUID | None = UNCHANGED
 
 
-class ReadSticker(base.Row):
+class ReadSticker(base.ReadSchema):
     paper_id: UUID | None
     folder_id: UUID | None
     text: str | None

@@ -13,7 +13,7 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud
-from src.base import Change, Record, Schema
+from src.base import Record, RowRef, Schema
 from src.entity import Entity
 from src.errors import IllegalTransition
 from src.operations import common
@@ -136,9 +136,9 @@ def _schemas(entity: Entity) -> dict[str, tuple[Do, type[Schema]]]:
     steps: dict[str, tuple[Do, type[Schema]]] = {
         "create": (create, _schema(entity.create, id=(UUID, ...))),
         "update": (update, common.updating(entity.model, entity.update)),
-        "change": (change, _schema(Noted, Change)),
-        "delete": (delete, Change),
-        "get": (get, Change),
+        "change": (change, _schema(Noted, RowRef)),
+        "delete": (delete, RowRef),
+        "get": (get, RowRef),
         "list": (list_, _schema(by_parent, text=(str | None, None))),
         "count": (count, by_parent),
         "exists": (exists, by_parent),

@@ -18,7 +18,7 @@ from src.base import Base
 from src.database import Database
 from src.entity import Operation
 from src.processing.request import Outcome, Request, inbox_key
-from src.processing.row_size import Sizes
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import exact_json, folders, harness, programs
 
@@ -94,7 +94,7 @@ class World:
     def __init__(self, runner: asyncio.Runner, database: Database) -> None:
         self.run = runner.run
         self.database = database
-        self._unit_of_work = Counting(database, Sizes(ENTITIES, LARGEST))
+        self._unit_of_work = Counting(database, RowSizeLimit(ENTITIES, LARGEST))
 
     @classmethod
     @contextmanager

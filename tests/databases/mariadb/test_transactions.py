@@ -10,13 +10,13 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import crud, dialects
-from src.base import Change
+from src.base import RowRef
 from src.database import Database
 from src.entity import Entity, Operation
 from src.errors import Transient, Unavailable
 from src.models.session import ReadSession, Session
 from src.processing.request import Outcome, Request, State
-from src.processing.row_size import Sizes
+from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import harness
 from tests.support.worlds import Sent
@@ -50,7 +50,7 @@ async def test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_o
     trial = Entity(Session, read=ReadSession, delete=False, name="trial")
 
     @trial.command("take", emits="taken")
-    async def take(session: AsyncSession, request: Change) -> Session:
+    async def take(session: AsyncSession, request: RowRef) -> Session:
         await session.execute(_titled("victim", first))
         begun.set()
         await blocked.wait()
@@ -60,7 +60,7 @@ async def test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_o
         return await crud.get(session, Session, request.id)
 
     @trial.command("break", emits="broken")
-    async def break_(session: AsyncSession, request: Change) -> Session:
+    async def break_(session: AsyncSession, request: RowRef) -> Session:
         raise ZeroDivisionError
 
     async def winner() -> None:
@@ -73,7 +73,7 @@ async def test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_o
     asked = [Sent("session.create", {"id": str(new)}, "create").request(), _own(trial, "take", first)]
     if not hides:  # what is asked before the deadlock is then under a savepoint that has been released
         asked[1:1] = [_own(trial, "break", first)]
-    outcomes, _ = await asyncio.gather(_applied(UnitOfWork(database, Sizes((), 1_000_000)), asked), winner())
+    outcomes, _ = await asyncio.gather(_applied(UnitOfWork(database, RowSizeLimit((), 1_000_000)), asked), winner())
     served = [outcome for outcome in outcomes if outcome.state is State.SERVED]
     assert len(served) == 2
     assert await harness.fetch(own_database_url, "SELECT count(*) FROM inbox") == [(2,)]
@@ -84,7 +84,7 @@ async def test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_o
 def _own(entity: Entity, name: str, row: uuid.UUID) -> Request[Operation]:
     """A request for an operation of the test's own."""
     (operation,) = (each for each in entity.own if each.name == name)
-    return Request(operation, Change(id=row), key=name.encode().ljust(32))
+    return Request(operation, RowRef(id=row), key=name.encode().ljust(32))
 
 
 def test_a_savepoint_that_is_gone_is_the_moments_fault() -> None:
@@ -94,7 +94,7 @@ def test_a_savepoint_that_is_gone_is_the_moments_fault() -> None:
 
 async def test_two_replicas_that_are_given_the_same_answer_the_same(own_database_url: str) -> None:
     replicas = [Database(own_database_url) for _ in range(2)]
-    units = [UnitOfWork(each, Sizes((), 1_000_000)) for each in replicas]
+    units = [UnitOfWork(each, RowSizeLimit((), 1_000_000)) for each in replicas]
     for round_ in range(10):
         asked = [Sent("user.create", {"username": f"{round_}-{n % 7}"}, f"{round_}-{n}").request() for n in range(20)]
         one, other = await asyncio.gather(*(_applied(unit, asked) for unit in units))
@@ -108,7 +108,7 @@ async def test_two_replicas_that_are_given_the_same_answer_the_same(own_database
 
 async def test_two_partitions_that_change_the_same_rows_crosswise_lose_nothing(own_database_url: str) -> None:
     replicas = [Database(own_database_url) for _ in range(2)]
-    units = [UnitOfWork(each, Sizes((), 1_000_000)) for each in replicas]
+    units = [UnitOfWork(each, RowSizeLimit((), 1_000_000)) for each in replicas]
     ids = [str(uuid.UUID(int=number)) for number in range(1, 6)]
     await _applied(units[0], [Sent("session.create", {"id": each}).request() for each in ids])
     for round_ in range(10):
