@@ -24,6 +24,6 @@ def test_each_cell_is_held_by_a_test(row: list[str]) -> None:
     assert [held(cell) for cell in cells] == [True] * 3
 
 
-@pytest.mark.parametrize("cell", ["yes", "`test_order.py::test_nothing`", ""])
+@pytest.mark.parametrize("cell", ["yes", "`processing/test_order.py::test_nothing`", ""])
 def test_a_cell_without_a_test_is_found(cell: str) -> None:
     assert not held(cell)

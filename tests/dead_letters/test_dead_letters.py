@@ -141,7 +141,7 @@ async def test_a_letter_that_is_sent_again_is_served_once_and_gone(
 
 DIES = """
 import os, sys
-from src.cli import letters
+from src.dead_letters import queue as letters
 letters._Box.{method} = lambda *_: os._exit(9)
 import main
 main.app()
