@@ -85,6 +85,7 @@ class UnitOfWork:
             raise
         except Exception as error:  # whoever raised it: halving finds out
             metrics.BISECTED_BATCHES.inc()
+            metrics.SECOND_WAYS.inc()
             log.warning("%d requests could not be written together: %s", len(asked), place(error))
             return await self._persist(asked, self._in_halves)
 

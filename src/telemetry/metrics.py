@@ -45,7 +45,12 @@ BATCHES = Histogram(
 )
 BISECTED_BATCHES = Counter(
     "db_bisected_batches",
-    "Batches that could not be written together, and were written in halves until the culprit was alone.",
+    "Batches that could not be written together and were bisected until the request at fault was alone.",
+    registry=REGISTRY,
+)
+SECOND_WAYS = Counter(
+    "db_second_ways",
+    "Deprecated: the former name of db_bisected_batches_total, removed in the next release.",
     registry=REGISTRY,
 )
 DUPLICATES = Counter(

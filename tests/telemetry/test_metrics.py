@@ -120,7 +120,7 @@ async def test_a_copy_in_the_same_batch_is_counted_as_a_duplicate(own_settings: 
 
 async def test_a_batch_that_cannot_be_written_together_is_counted(db: Requester) -> None:
     await db.ask("user.create", {"username": "ada"}, "ada")
-    async with counted("db_second_ways_total"):
+    async with counted("db_bisected_batches_total"), counted("db_second_ways_total"):
         with mock.patch("src.crud.create", side_effect=RuntimeError):
             assert (await db.ask("session.create", {}, str(uuid.uuid4()))).type == "urn:db:problem:internal"
 
