@@ -136,4 +136,11 @@ MUTANTS = [
         "sa.Uuid()",
         ["tests/databases/mariadb/test_mariadb.py::test_ids_sort_by_their_bytes"],
     ),
+    Mutant(
+        "a migration may drop a column that the version before uses",
+        "dev/contract_phase.py",
+        "        case ops.DropColumnOp():\n            return RENAME if renames else DROP\n",
+        "",
+        ["tests/test_contract_phase.py::test_what_the_version_before_cannot_work_with_is_found"],
+    ),
 ]
