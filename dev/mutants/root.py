@@ -143,4 +143,18 @@ MUTANTS = [
         "",
         ["tests/test_contract_phase.py::test_what_the_version_before_cannot_work_with_is_found"],
     ),
+    Mutant(
+        "the client: a call goes on waiting after its client was closed",
+        "src/client/client.py",
+        "        waits = {running, self._closed}\n",
+        "        waits = {running}\n",
+        ["tests/client/test_client.py::test_whatever_waits_for_a_silent_broker_ends_when_its_client_is_closed"],
+    ),
+    Mutant(
+        "the client: events of a silent broker are waited for without end",
+        "src/client/client.py",
+        "await self._in_time(lambda: self._subscribe(pattern), self._timeout)",
+        "await self._repeat_while_lost(lambda: self._subscribe(pattern))",
+        ["tests/client/test_client.py::test_events_of_a_silent_broker_are_given_up"],
+    ),
 ]
