@@ -344,6 +344,7 @@ async def test_whatever_waits_for_a_silent_broker_ends_when_its_client_is_closed
     closing = asyncio.ensure_future(db.__aexit__(None, None, None))
     async with asyncio.timeout(SOON):
         ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert not closing.done()  # the broker does not say goodbye
     proxy.cut()
     await closing
     assert [str(error) for error in ended] == ["the client is closed"] * 5
