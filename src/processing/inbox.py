@@ -51,7 +51,7 @@ class SeenRequests:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Any] | RejectedRequest) -> Entry | None:
+    def get(self, request: Request[Any] | RejectedRequest) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
@@ -59,10 +59,10 @@ class SeenRequests:
 
     def refuse(self, refusal: RejectedRequest) -> Outcome:
         """The stored outcome of the same request, else its refusal."""
-        entry = self.recall(refusal)
+        entry = self.get(refusal)
         return entry.outcome if entry and entry.fingerprint == refusal.fingerprint else refusal.outcome
 
-    def note(self, request: Request[Any], outcome: Outcome) -> None:
+    def remember(self, request: Request[Any], outcome: Outcome) -> None:
         """Of each key the first final outcome counts."""
         if request.key and outcome.final and request.key not in self._found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))

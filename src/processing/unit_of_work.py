@@ -122,7 +122,7 @@ class UnitOfWork:
         """Load what they name, run one after the other."""
         wanted = identity_map.LoadPlan()
         for request in requests:
-            if batch.memory.recall(request) is None:
+            if batch.memory.get(request) is None:
                 request.operation.want(wanted, request.data)
         await batch.rows.load(wanted)
         return [await self._answer(batch, request) for request in requests]
@@ -146,7 +146,7 @@ class UnitOfWork:
             except _Failed as failed:
                 cause = failed.cause
         outcome = _rejection(request, cause if isinstance(cause, Problem) else Internal.because(cause))
-        batch.memory.note(request, outcome)
+        batch.memory.remember(request, outcome)
         return outcome
 
     async def _under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
@@ -168,10 +168,10 @@ class UnitOfWork:
 
     async def _answer(self, batch: _Batch, request: Request[Operation]) -> Outcome:
         """What was answered before, or what serving the request comes to."""
-        if entry := batch.memory.recall(request):
+        if entry := batch.memory.get(request):
             return _repeat(entry, request)
         outcome = await self._serve(batch, request)
-        batch.memory.note(request, outcome)
+        batch.memory.remember(request, outcome)
         return outcome
 
     async def _serve(self, batch: _Batch, request: Request[Operation]) -> Outcome:
