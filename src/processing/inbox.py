@@ -98,7 +98,7 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
         "outcome": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
         "received_at": [now()] * len(keys),
     }
-    written = await connection.execute(*dialect.insertion(table, arrays, new=True))
+    written = await connection.execute(*dialect.insert_statement(table, arrays, skip_existing=True))
     if written.rowcount < len(keys):
         raise ConcurrentDuplicate
     if unserved:
@@ -107,18 +107,18 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
 
 @cache
 def _looking_up(dialect: Dialect) -> sa.Select[bytes, bytes, bytes]:
-    return sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(dialect.among(table.c.key, "keys"))
+    return sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(dialect.in_parameter(table.c.key, "keys"))
 
 
 @cache
 def _deletion(dialect: Dialect) -> sa.Delete:
-    return sa.delete(table).where(dialect.among(table.c.key, "keys"))
+    return sa.delete(table).where(dialect.in_parameter(table.c.key, "keys"))
 
 
 async def measure(database: Database) -> tuple[float, float]:
     """About how many requests are remembered, and the age of the oldest in seconds."""
     async with database.connect() as connection:
-        remembered = await connection.scalar(database.dialect.remembered)
+        remembered = await connection.scalar(database.dialect.inbox_estimate)
         oldest = await connection.scalar(sa.select(sa.func.min(table.c.received_at)))
     return max(remembered or 0.0, 0.0), (now() - oldest).total_seconds() if oldest else 0.0
 

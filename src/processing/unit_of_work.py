@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Record
 from src.clock import now, timestamp
-from src.database import Database, infrastructure_errors, translate
+from src.database import Database
+from src.dialects.driver_errors import infrastructure_errors, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.persistence import identity_map
