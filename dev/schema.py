@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import config
 from dev import contract_phase, database, search, servers
-from src.database import describe, place
-from src.dialects import Unservable
+from src.dialects import UnusableDatabase, place
+from src.dialects.driver_errors import describe
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
 
@@ -110,7 +110,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         _run(arguments.action, arguments.message, contract=arguments.contract)
-    except (search.NoServerError, config.WrongSettings, CommandError, Unservable) as error:
+    except (search.NoServerError, config.WrongSettings, CommandError, UnusableDatabase) as error:
         search.say(str(error))
     except (SQLAlchemyError, OSError) as error:
         search.say(f"{place(config.load().dsn)}: {describe(error)}")

@@ -26,14 +26,15 @@ from src.amqp.topology_recovery import TopologyRecovery
 from src.consumers.decoder import Decoder
 from src.consumers.subscribers import Subscribers
 from src.consumers.topology import Topology
-from src.database import Database, describe
+from src.database import Database
+from src.dialects.driver_errors import describe
 from src.entity import Entity, Operation
 from src.errors import Unavailable
 from src.processing import retention
 from src.processing.read_batch import BatchReader
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
-from src.revision import Revision
+from src.schema import Revision
 from src.telemetry import metrics
 
 if TYPE_CHECKING:

@@ -69,8 +69,8 @@ MUTANTS = [
     Mutant(
         "a migration tries once",
         "migrations/env.py",
-        "        if last or not dialects.of(context.get_context().dialect.name).locked(error):\n",
-        "        if last or dialects.of(context.get_context().dialect.name).locked(error):\n",
+        "        if last or not dialects.of(context.get_context().dialect.name).is_lock_timeout(error):\n",
+        "        if last or dialects.of(context.get_context().dialect.name).is_lock_timeout(error):\n",
         ["tests/deploy/test_deploy.py::test_a_migration_behind_a_long_transaction_lets_others_pass"],
     ),
     Mutant(
@@ -111,15 +111,15 @@ MUTANTS = [
     Mutant(
         "tables that were there count as the newest",
         "src/schema.py",
-        "    if not tables.tables.keys() & {*there}:\n",
+        "    if not tables.tables.keys() & {*existing}:\n",
         "    if True:\n",
         ["tests/library/test_database.py::test_tables_that_were_there_do_not_count_as_the_newest"],
     ),
     Mutant(
         "tables are made in whatever collation there is",
         "src/schema.py",
-        "    dialects.of(connection.dialect.name).begin_migration(connection)\n    tables, there",
-        "    tables, there",
+        "    dialects.of(connection.dialect.name).begin_migration(connection)\n    tables, existing",
+        "    tables, existing",
         ["tests/library/test_database.py::test_text_is_compared_so_in_a_database_that_was_made_otherwise"],
     ),
     Mutant(

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from src.admin.findings import Finding, broken, ok, warning
 from src.base import Base
-from src.database import Database, describe
-from src.dialects.dialect import Flaw
-from src.revision import Revision
+from src.database import Database
+from src.dialects.dialect import Issue
+from src.dialects.driver_errors import describe
+from src.schema import Revision
 
 CLOCKS = 1.0  # seconds that they may differ by
 PATIENCE = 20  # seconds that all of it may take
@@ -21,44 +22,46 @@ PROBE = 1  # the connection of a replica that is none of its pool's
 async def look(database: Database, replicas: int, largest: int) -> list[Finding]:
     """The findings; ``replicas`` of the service run at the moment, whose ``largest`` answer has that many bytes."""
     dialect = database.dialect
-    if flaw := dialect.absent(database.url):
+    if flaw := dialect.missing_file(database.url):
         return [_finding(database.place, flaw)]
     try:
         async with asyncio.timeout(PATIENCE), database.connect() as connection:
             before = datetime.now(UTC)
             writable, time = (await connection.execute(dialect.probe)).one()
             apart = (time - before - (datetime.now(UTC) - before) / 2).total_seconds()
-            facts = (await connection.execute(dialect.facts)).one()
+            info = (await connection.execute(dialect.server_info)).one()
             return [
                 *_server(
-                    f"{database.place}, version {facts.version}", dialect.unfit(facts, largest), writable=writable
+                    f"{database.place}, version {info.version}",
+                    dialect.server_problems(info, largest),
+                    writable=writable,
                 ),
-                *_safety(dialect.name, dialect.unsafe(facts)),
-                *await _rights(connection, dialect.lacking),
+                *_safety(dialect.name, dialect.durability_problems(info)),
+                *await _rights(connection, dialect.missing_privileges),
                 await _schema(database),
-                *_connections(facts.connections, database.pool.limit + PROBE, replicas),
+                *_connections(info.connections, database.pool.limit + PROBE, replicas),
                 _clock(apart),
             ]
     except Exception as error:  # whoever raised it: there is nothing to be seen
         return [broken(f"{database.place}: {describe(error)}", "Start it, or correct DATABASE_URL")]
 
 
-def _server(what: str, flaws: Iterable[Flaw], *, writable: bool) -> Iterator[Finding]:
-    found = [*flaws] if writable else [Flaw("is read-only", "Connect to one that takes writes"), *flaws]
+def _server(what: str, flaws: Iterable[Issue], *, writable: bool) -> Iterator[Finding]:
+    found = [*flaws] if writable else [Issue("is read-only", "Connect to one that takes writes"), *flaws]
     yield from (_finding(f"{what},", flaw) for flaw in found)
     if not found:
         yield ok(what)
 
 
-def _safety(name: str, flaws: Iterable[Flaw]) -> Iterator[Finding]:
+def _safety(name: str, flaws: Iterable[Issue]) -> Iterator[Finding]:
     found = [*flaws]
     yield from (_finding(name, flaw) for flaw in found)
     if not found:
         yield ok("what is committed stays")
 
 
-def _finding(about: str, flaw: Flaw) -> Finding:
-    return (broken if flaw.grave else warning)(f"{about} {flaw.what}", flaw.remedy)
+def _finding(about: str, flaw: Issue) -> Finding:
+    return (broken if flaw.serious else warning)(f"{about} {flaw.what}", flaw.remedy)
 
 
 async def _rights(connection: AsyncConnection, lacking: sa.TextClause | None) -> list[Finding]:

@@ -46,7 +46,7 @@ def _reach(rabbitmq_url: str, dsn: str) -> list[Finding]:
     if not _is_here(broker.host):
         found += _broker_elsewhere(broker)
     dialect = dialects.of(database.get_backend_name())
-    if not _is_here(database.host) and (remedy := dialect.untrusted(database)):
+    if not _is_here(database.host) and (remedy := dialect.tls_problem(database)):
         what = f"{dialect.name} at {database.host} is another host, and its certificate is not asked for"
         found.append(warning(what, remedy))
     return found or [ok("broker and database are on this machine, or reached over TLS")]

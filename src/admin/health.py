@@ -8,9 +8,10 @@ from aiormq.channel import Channel
 from src.admin.single_flight import SingleFlight
 from src.amqp.batch_subscriber import BatchSubscriber
 from src.amqp.connections import close_channel
-from src.database import Database, describe
+from src.database import Database
+from src.dialects.driver_errors import describe
 from src.errors import Unavailable
-from src.revision import Revision
+from src.schema import Revision
 
 OK = "ok"
 KEEP = 1  # seconds that an answer is kept, so that who asks often loads nobody

@@ -13,7 +13,7 @@ import pytest
 
 import config
 from dev import ports
-from src import revision
+from src import schema
 from src.admin import health, http
 from src.admin.health import Health
 from src.admin.single_flight import SingleFlight
@@ -138,7 +138,7 @@ async def test_a_standby_is_ready(service: Service, port: int) -> None:
 
 
 async def test_whoever_asks_often_has_it_asked_once_a_second(port: int, service: Service) -> None:
-    with mock.patch.object(revision, "compare", wraps=revision.compare) as compared:
+    with mock.patch.object(schema, "compare", wraps=schema.compare) as compared:
         begun = asyncio.get_running_loop().time()
         await asyncio.gather(*(scraped.ask(port, READY) for _ in range(30)))
         seconds = asyncio.get_running_loop().time() - begun
