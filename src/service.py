@@ -94,11 +94,10 @@ class Service:
         writes = replace(quorum, prefetch=self.settings.prefetch)
         partitions = names.partitions(self.settings.write_partitions)
         subscribers, batches = self.subscribers, self.broker.batches
+        declare = self.topology_recovery.declare  # without the database: reads are answered during its outage too
         batches(*partitions, limits=writes, prepare=self._prepare)(subscribers.write)
-        batches(names.expired, limits=quorum, prepare=self._prepare)(subscribers.expired)
-        # Reads and unrouted requests are taken during an outage too: to answer them takes no database.
-        declare = self.topology_recovery.declare
         batches(names.reads, limits=classic, prepare=declare)(subscribers.read)
+        batches(names.expired, limits=quorum, prepare=self._prepare)(subscribers.expired)
         batches(names.unrouted, limits=classic, prepare=declare)(subscribers.unrouted)
 
     async def _connect(self) -> None:

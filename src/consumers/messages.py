@@ -27,7 +27,8 @@ class Settled:
     def reply(self) -> Message | None:
         """Return the reply to the address that this copy of the request names, or None where it names none."""
         received, outcome = self.received, self.outcome
-        if received.reply_to is None:
+        reply_to, traceparent = received.reply_to, received.traceparent
+        if reply_to is None:
             return None
         properties = Properties(
             content_type=outcome.content_type,
@@ -35,9 +36,9 @@ class Settled:
             message_type=outcome.type,
             correlation_id=received.correlation_id,
             delivery_mode=PERSISTENT,
-            headers={wire.TRACEPARENT: received.traceparent} if received.traceparent else None,
+            headers={wire.TRACEPARENT: traceparent} if traceparent else None,
         )
-        return Message("", received.reply_to, outcome.body, properties, mandatory=not received.direct)
+        return Message("", reply_to, outcome.body, properties, mandatory=not received.direct)
 
     def events(self, names: wire.Names) -> list[Message]:
         """Return the events. The id of each is the same however often it is published."""

@@ -26,7 +26,7 @@ class Received[O: Decodable]:
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        return self.delivery.headers
+        return self.delivery.properties.headers or {}
 
     @property
     def sender(self) -> str:
@@ -57,7 +57,7 @@ class Received[O: Decodable]:
 
     @property
     def traceparent(self) -> str | None:
-        value = self.delivery.headers.get(wire.TRACEPARENT)
+        value = (self.delivery.properties.headers or {}).get(wire.TRACEPARENT)
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
     @property
