@@ -80,8 +80,8 @@ class Decoder[O: Decodable]:
         )
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
-        self._check_form(delivery)
         properties, headers = delivery.properties, delivery.headers
+        self._check_form(delivery, headers)
         data, dry_run = _decoded(operation, delivery.body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -95,9 +95,9 @@ class Decoder[O: Decodable]:
             dry_run=dry_run,
         )
 
-    def _check_form(self, delivery: Delivery) -> None:
+    def _check_form(self, delivery: Delivery, headers: Mapping[str, Any]) -> None:
         """Raise a Problem where the properties or the size of the message are wrong."""
-        properties, headers = delivery.properties, delivery.headers
+        properties = delivery.properties
         if UNDECODABLE in headers:
             raise Malformed("The message has properties that are no valid AMQP.")
         if delivery.size > self._max_body:

@@ -42,7 +42,7 @@ class Settled:
 
     def events(self, names: wire.Names) -> list[Message]:
         """Return the events. The id of each is the same however often it is published."""
-        if self.received.headers.get(wire.DRY_RUN):
+        if not self.outcome.events or self.received.headers.get(wire.DRY_RUN):
             return []
         return [_event(self.received, event, index, names) for index, event in enumerate(self.outcome.events)]
 
@@ -61,8 +61,9 @@ def failure(outcome: Outcome) -> str:
 
 
 def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:
-    message_id = received.properties.message_id
-    origin = f"{received.sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
+    message_id, sender = received.delivery.properties.message_id, received.sender
+    correlation_id, traceparent = received.correlation_id, received.traceparent
+    origin = f"{sender}\0{message_id}\0{index}\0{event.name}\0".encode() + event.body
     event_id = _uuid5(origin) if message_id else str(uuid.uuid4())
     headers = {
         f"{wire.CLOUD_EVENT}id": event_id,
@@ -73,13 +74,13 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         f"{wire.CLOUD_EVENT}specversion": "1.0",
         wire.ENTITY_VERSION: event.version,
         wire.CAUSATION_ID: message_id or None,
-        wire.TRACEPARENT: received.traceparent,
+        wire.TRACEPARENT: traceparent,
     }
     properties = Properties(
         content_type=wire.JSON,
         message_type=event.name,
         message_id=event_id,
-        correlation_id=received.correlation_id,
+        correlation_id=correlation_id,
         delivery_mode=PERSISTENT,
         headers={name: value for name, value in headers.items() if value is not None},
     )

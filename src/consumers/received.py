@@ -51,11 +51,6 @@ class Received[O: Decodable]:
         return self.operation is None or self.operation.writes
 
     @property
-    def without_key(self) -> bool:
-        """Whether the write is applied at least once: without a key, no copy of it is known as a duplicate."""
-        return isinstance(self.request, Request) and self.request.key is None and not self.request.dry_run
-
-    @property
     def traceparent(self) -> str | None:
         value = (self.delivery.properties.headers or {}).get(wire.TRACEPARENT)
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None

@@ -1,10 +1,9 @@
 """The requests of one batch, from their decoding until each has an outcome."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from src.amqp.batch_subscriber import Batch
-from src.consumers.messages import Settled
 from src.consumers.received import Received
 from src.consumers.stage_timer import StageTimer
 from src.entity import Operation
@@ -25,10 +24,6 @@ class RequestBatch:
     subscriber: str
     timer: StageTimer
     unsettled: dict[int, Received[Operation]]
-
-    def settle(self, outcomes: Iterable[tuple[int, Outcome]]) -> list[Settled]:
-        """Take the deliveries at these positions, with their outcomes."""
-        return [Settled(self.unsettled.pop(position), outcome) for position, outcome in outcomes]
 
     @property
     def valid(self) -> dict[int, Request[Operation]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from src.amqp.batch_subscriber import Batch, Handler
 from src.amqp.frames import Delivery
 from src.consumers.decoder import Decoder, dead_letter_reason
+from src.consumers.messages import Settled
 from src.consumers.outage import LONGEST_OUTAGE, NOT_READ, OutageDeadline, OutageRetry, answering_late
 from src.consumers.poison import SURVIVED, PoisonMessages
 from src.consumers.received import Received
@@ -24,6 +25,7 @@ from src.entity import Operation
 from src.errors import DeadlineExceeded, DeliveryLimit, UnknownOperation
 from src.processing.attempts import Attempts
 from src.processing.read_batch import BatchReader
+from src.processing.request import Request
 from src.processing.unit_of_work import UnitOfWork
 from src.telemetry import metrics
 
@@ -53,7 +55,8 @@ class Subscriber:
         timer.end("decoded")
         requests = RequestBatch(batch, self.name, timer, dict(enumerate(received)))
         async for outcomes in self.apply(requests):
-            await self.settlement.publish(requests.settle(outcomes))
+            settled = [Settled(requests.unsettled.pop(position), outcome) for position, outcome in outcomes]
+            await self.settlement.publish(settled)
             timer.end("publish")
         await batch.ack()
 
@@ -75,7 +78,7 @@ class Subscribers:
         self._writes, self._reads = decoder.only(writes=True), decoder.only(writes=False)
         self._unit_of_work = unit_of_work
         self._reader = reader
-        self.without_key = 0  # writes that were applied at least once
+        self.without_key = 0  # writes that were applied at least once: copies of them cannot be recognized
         self.poison = PoisonMessages(Attempts(database, survives=SURVIVED), settlement, decoder.reject)
         outage = OutageRetry(database, partial(OutageDeadline, LONGEST_OUTAGE))
         read_deadline = OutageDeadline(read_ttl)  # of all reads: those that arrive late in an outage wait less
@@ -97,9 +100,11 @@ class Subscribers:
 
     async def _write(self, requests: RequestBatch) -> AsyncIterator[Outcomes]:
         """Apply writes exactly once, in order. Rejected requests take part: they may have been served before."""
-        outcomes = await self._unit_of_work.apply([received.request for received in requests.unsettled.values()])
+        asked = [received.request for received in requests.unsettled.values()]
+        outcomes = await self._unit_of_work.apply(asked)
         requests.timer.end("transaction")
-        self.without_key += sum(received.without_key for received in requests.unsettled.values())
+        valid = (request for request in asked if isinstance(request, Request))
+        self.without_key += sum(request.key is None and not request.dry_run for request in valid)
         yield list(zip(requests.unsettled, outcomes, strict=True))
 
     async def _read(self, requests: RequestBatch) -> AsyncIterator[Outcomes]:
