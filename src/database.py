@@ -181,7 +181,7 @@ class Database:
         async with self.connect() as connection:
             await connection.run_sync(schema.drop)
 
-    def alone(self) -> AbstractContextManager[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Lock a database that only one process may serve. Raises UnusableDatabase."""
         return self.dialect.exclusive(self.url)
 

@@ -41,8 +41,8 @@ MUTANTS = [
     Mutant(
         "nobody looks for what is missing",
         "src/service.py",
-        "(purging, self._keep_time(), self._upkeep.watch())",
-        "(purging, self._keep_time())",
+        "(purging, self._watch_clock(), self.topology_recovery.watch())",
+        "(purging, self._watch_clock())",
         ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[requests]"],
     ),
     Mutant(
@@ -61,7 +61,7 @@ MUTANTS = [
     ),
     Mutant(
         "a database of another name is waited for",
-        "src/service.py",
+        "src/startup.py",
         "            if isinstance(error, SSLCertVerificationError):\n",
         "            if isinstance(error, EOFError):\n",
         ["tests/deploy/test_tls.py::test_a_database_that_is_not_who_it_says_is_refused_in_one_line"],
@@ -88,9 +88,9 @@ MUTANTS = [
         ["tests/consumers/test_unknown.py::test_an_unknown_operation_is_named_with_the_nearest_ones_and_the_version"],
     ),
     Mutant(
-        "the time is asked for once",
+        "the database's clock is read once",
         "src/service.py",
-        "asyncio.sleep(LOOK)",
+        "asyncio.sleep(CLOCK_INTERVAL)",
         "asyncio.sleep(3600)",
         ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
     ),

@@ -53,7 +53,7 @@ def _shown(shown: "Description") -> Iterator[str]:
     yield from _table("request", [(field.name, shown.absent(field), field.type) for field in _flat(shown.request)])
     yield from _table("answer", [(shown.answer,), *((field.name, field.type) for field in _flat(shown.answered))])
     if shown.event:
-        yield from _table("events", [(shown.event, _CHANGED), (f"{shown.key}.failed", _REFUSED)])
+        yield from _table("events", [(shown.event, _CHANGED), (shown.refused or "", _REFUSED)])
     yield from _table(
         "problems", [(each.name(), str(each.status), _RETRYABLE * each.retryable) for each in shown.problems]
     )

@@ -20,7 +20,7 @@ def serve(context: typer.Context) -> None:
     """
     import uvloop
 
-    from src import service
+    from src import startup
     from src.amqp.connections import StartupError
     from src.dialects import UnusableDatabase
     from src.telemetry import logs
@@ -28,7 +28,7 @@ def serve(context: typer.Context) -> None:
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
-        if not uvloop.run(service.serve(settings)):
+        if not uvloop.run(startup.serve(settings)):
             raise typer.Exit(FAILED)
     except (StartupError, UnusableDatabase) as error:
         end(str(error), FAILED)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from src import errors
+from src import errors, wire
 from src.base import Record, RowRef, Stateful
 from src.contract import fields
 from src.contract.fields import Field
@@ -59,7 +59,7 @@ class Description:
     @property
     def refused(self) -> str | None:
         """The event that says that it was refused."""
-        return f"{self.key}.failed" if self.operation.writes else None
+        return wire.failed_event(self.key) if self.operation.writes else None
 
     def absent(self, field: Field) -> str:
         """What is so where the request does not have the field."""

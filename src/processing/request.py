@@ -103,7 +103,7 @@ class Outcome:
         body = pydantic_core.to_json(document)
         events: tuple[Event, ...] = ()
         if operation and operation.writes and not problem.retryable:
-            events = (Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),)
+            events = (Event(wire.failed_event(operation.key), subject, None, timestamp(now()), body),)
         return cls(
             state=State.FAILED if isinstance(problem, Internal) else State.REJECTED,
             type=document["type"],

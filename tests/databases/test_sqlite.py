@@ -179,7 +179,7 @@ async def test_a_file_is_served_by_one_process_whatever_it_is_called(settings: c
             assert (ended.code, ended.err) == (FAILED, f"{path} is served by another process.\n")
         first.kill()
         await first.wait()
-    with Database(settings.dsn).alone(), pytest.raises(UnusableDatabase), Database(settings.dsn).alone():
+    with Database(settings.dsn).exclusive(), pytest.raises(UnusableDatabase), Database(settings.dsn).exclusive():
         pass
 
 
