@@ -67,7 +67,7 @@ class BatchReader:
     async def _answer(self, requests: Requests) -> list[Outcome]:
         wanted = identity_map.LoadPlan()
         for request in requests:
-            request.operation.want(wanted, request.data)
+            request.operation.row_names.plan_load(wanted, request.data)
         once = all(request.operation.loads_only for request in requests)
         async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
             await identity_map.of(session).load(wanted)
@@ -102,5 +102,5 @@ def _groups(requests: Requests) -> list[list[Request[Operation]]]:
     for request in requests:
         operation = request.operation
         named: object = operation if operation.loads_only else "named"
-        groups.setdefault(named if operation.names_rows else id(request), []).append(request)
+        groups.setdefault(named if operation.row_names.any else id(request), []).append(request)
     return list(groups.values())
