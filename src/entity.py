@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 import pydantic_core
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from src import wire
 from src.base import Id, ReadSchema, Record, RowRef, Schema, columns
 from src.errors import Problem, ResultTooLarge
 from src.operations import column_limits, common
@@ -64,7 +65,7 @@ class Operation:
     @cached_property
     def failed_event(self) -> str | None:
         """The routing key of the event of a final problem; only an operation with an event has one."""
-        return f"{self.key}.failed" if self.event else None
+        return wire.failed_event(self.key) if self.event else None
 
     @cached_property
     def row_names(self) -> RowNames:
