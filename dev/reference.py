@@ -8,7 +8,6 @@ from pathlib import Path
 
 import config
 from src import models, wire
-from src.amqp.values import DEEPEST
 from src.base import RowRef
 from src.consumers.decoder import MOST_ERRORS
 from src.contract import fields, problems, reference
@@ -16,6 +15,7 @@ from src.contract.fields import Field
 from src.contract.reference import Description
 from src.entity import Entity
 from src.errors import PREFIX
+from src.json_values import DEEPEST
 
 PAGE = Path(__file__).parent.parent / "docs/reference.md"
 CONTENT_TYPES = ("application/json", "application/json; charset=utf-8")

@@ -238,7 +238,7 @@ async def examine(settings: config.Settings) -> list[Finding]:
         topology=_topology(settings, names, operations),
         names=names,
         partitions=settings.write_partitions,
-        largest=settings.max_answer,
+        max_answer=settings.max_answer,
     )
     try:
         return [*await doctor.examine(subject), *await _examine_redis(settings)]

@@ -18,8 +18,8 @@ PATIENCE = 20  # seconds that all of it may take
 PROBE = 1  # the connection of a replica that is none of its pool's
 
 
-async def look(database: Database, replicas: int, largest: int) -> list[Finding]:
-    """The findings; ``replicas`` of the service run at the moment, whose ``largest`` answer has that many bytes."""
+async def look(database: Database, replicas: int, max_answer: int) -> list[Finding]:
+    """The findings; ``replicas`` of the service run at the moment, ``max_answer`` is in bytes."""
     dialect = database.dialect
     if flaw := dialect.absent(database.url):
         return [_finding(database.place, flaw)]
@@ -31,7 +31,7 @@ async def look(database: Database, replicas: int, largest: int) -> list[Finding]
             facts = (await connection.execute(dialect.facts)).one()
             return [
                 *_server(
-                    f"{database.place}, version {facts.version}", dialect.unfit(facts, largest), writable=writable
+                    f"{database.place}, version {facts.version}", dialect.unfit(facts, max_answer), writable=writable
                 ),
                 *_safety(dialect.name, dialect.unsafe(facts)),
                 *await _rights(connection, dialect.lacking),

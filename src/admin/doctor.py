@@ -26,8 +26,8 @@ class Subject:
     topology: Topology
     names: wire.Names
     partitions: int
-    largest: int
-    """Bytes of an answer."""
+    max_answer: int
+    """Bytes."""
 
 
 async def examine(subject: Subject) -> list[Finding]:
@@ -35,7 +35,7 @@ async def examine(subject: Subject) -> list[Finding]:
     broker, replicas = await broker_checks.look(
         subject.rabbitmq_url, subject.topology, subject.names, subject.partitions
     )
-    database = await database_checks.look(subject.database, replicas, subject.largest)
+    database = await database_checks.look(subject.database, replicas, subject.max_answer)
     return [*broker, *database, *_reach(subject.rabbitmq_url, subject.dsn)]
 
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import jiter
 from pydantic import BaseModel, ValidationError
 
-from src import __version__, wire
-from src.amqp import values
+from src import __version__, json_values, wire
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.contract import suggestions
 from src.errors import (
@@ -27,15 +25,12 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.json_values import growth
 from src.processing.request import Decodable, Outcome, RejectedRequest, Request, inbox_key
 
 MOST_ERRORS = 20  # that a problem lists
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
-_EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and seldom of a text
-_NUL = b"\\u0000"
 
 
 @dataclass(slots=True)
@@ -190,18 +185,7 @@ def _fingerprint(delivery: Delivery) -> bytes:
 
 def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
     """The body as the operation's schema has it. Raises Malformed, TooLarge and Invalid, which never quote a value."""
-    try:
-        value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
-    except ValueError as error:
-        raise Malformed(f"The body is no JSON in UTF-8 without duplicate keys{_where(error)}.") from None
-    if not isinstance(value, dict):
-        raise Malformed("The body is JSON, but no object.")
-    exponents = _EXPONENT.search(body) is not None
-    if exponents and (size := len(body) + growth(value)) > max_body:
-        raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    nested = body.count(b"[") + body.count(b"{") > values.DEEPEST
-    if exponents or _NUL in body or (nested and values.too_deep(value)):
-        values.check(value)
+    json_values.check(body, max_body)
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
@@ -210,15 +194,10 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
         raise Invalid(detail, [_pointed(entry) for entry in entries[:MOST_ERRORS]]) from None
 
 
-def _where(error: ValueError) -> str:
-    found = re.search(r" at line \d+ column \d+$", str(error))
-    return found.group() if found else ""
-
-
 def _pointed(entry: Any) -> dict[str, str]:
     """RFC 6901 where, and what pydantic says of it; a key that the schema does not know is cut to a sane length."""
-    steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in entry["loc"])
-    return {"pointer": "".join(f"/{step}" for step in steps), "message": entry["msg"]}
+    pointer = "".join(f"/{json_values.pointer_step(step)}" for step in entry["loc"])
+    return {"pointer": pointer, "message": entry["msg"]}
 
 
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:
