@@ -21,6 +21,7 @@ import config
 from dev import database, search, servers
 from src.database import describe, place
 from src.dialects import Unservable
+from src.settings import parts
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
 
@@ -61,7 +62,7 @@ def _migrated() -> Iterator[None]:
 
 def _choose() -> None:
     # Parts of a URL and a line in .env count too: who named a database would not expect another to change.
-    if "DEV_SERVERS" in os.environ or not config.load(_env_file=".env").model_fields_set & config.PLACE:
+    if "DEV_SERVERS" in os.environ or not config.load().model_fields_set & {*parts.DATABASE}:
         os.environ["DATABASE_URL"] = servers.find_postgres().url
 
 
