@@ -79,7 +79,7 @@ def _by_crud(called: str, model: Any) -> Iterator[type[Problem]]:
 
 
 @pytest.mark.parametrize("operation", OWN, ids=lambda operation: operation.key)
-def test_an_operation_declares_the_problems_that_its_handler_raises_and_no_other(operation: Operation) -> None:
+def test_an_operation_declares_exactly_what_its_handler_raises(operation: Operation) -> None:
     module = sys.modules[operation.handler.__module__]
     raised = {*_raised(module, ast.parse(inspect.getsource(operation.handler)))}
     if "version" not in operation.request.model_fields:
@@ -177,7 +177,7 @@ def test_an_own_create_takes_an_id_and_an_own_update_a_version(world: World) -> 
     ]
 
 
-def test_an_entity_without_events_publishes_neither_changes_nor_problems(world: World) -> None:
+def test_an_entity_without_events_publishes_nothing(world: World) -> None:
     changed, refused = ask(
         world,
         Sent("quiet.update", {"id": ID, "name": "Ada"}),
