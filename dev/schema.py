@@ -23,6 +23,7 @@ import config
 from dev import contract_phase, database, search, servers
 from src.dialects import UnusableDatabase, place
 from src.dialects.driver_errors import describe
+from src.settings import parts
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
 
@@ -81,7 +82,7 @@ def _migrated() -> Iterator[None]:
 
 def _choose() -> None:
     # Parts of a URL and a line in .env count too: who named a database would not expect another to change.
-    if "DEV_SERVERS" in os.environ or not config.load(_env_file=".env").model_fields_set & config.PLACE:
+    if "DEV_SERVERS" in os.environ or not config.load().model_fields_set & {*parts.DATABASE}:
         os.environ["DATABASE_URL"] = servers.find_postgres().url
 
 

@@ -47,14 +47,14 @@ MUTANTS = [
     ),
     Mutant(
         "a password in a file keeps its newline",
-        "config.py",
+        "src/settings/files.py",
         'text.removesuffix("\\n").removesuffix("\\r")',
         "text",
         ["tests/settings/test_setting_files.py::test_a_value_in_a_file_is_the_same_as_in_a_variable"],
     ),
     Mutant(
         "a value that is given twice is not refused",
-        "config.py",
+        "src/settings/files.py",
         "        if files and len(given) > 1:\n",
         "        if len(files) > 1:\n",
         ["tests/settings/test_setting_files.py::test_a_value_that_is_given_and_lies_in_a_file_is_refused"],

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import jiter
 from pydantic import BaseModel, ValidationError
 
-from src import __version__, wire
-from src.amqp import values
+from src import __version__, json_values, wire
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
 from src.consumers.received import Received
 from src.contract import suggestions
@@ -27,14 +25,11 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.json_values import growth
 from src.processing.request import Decodable, Outcome, RejectedRequest, Request, inbox_key
 
 MOST_ERRORS = 20  # errors that a problem lists
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
-_EXPONENT = re.compile(rb"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]")  # of a number, and seldom of a text
-_NUL = b"\\u0000"
 
 
 class Decoder[O: Decodable]:
@@ -129,18 +124,7 @@ def _fingerprint(delivery: Delivery) -> bytes:
 
 def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
     """Return the body as the operation's schema has it. Raises Malformed, TooLarge or Invalid, without values."""
-    try:
-        value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
-    except ValueError as error:
-        raise Malformed(f"The body is no JSON in UTF-8 without duplicate keys{_where(error)}.") from None
-    if not isinstance(value, dict):
-        raise Malformed("The body is JSON, but no object.")
-    exponents = _EXPONENT.search(body) is not None
-    if exponents and (size := len(body) + growth(value)) > max_body:
-        raise TooLarge(f"The body has {size} bytes once its numbers are written out; this service takes {max_body}.")
-    nested = body.count(b"[") + body.count(b"{") > values.DEEPEST
-    if exponents or _NUL in body or (nested and values.too_deep(value)):
-        values.check(value)
+    json_values.check(body, max_body)
     try:
         return operation.request.model_validate_json(body)
     except ValidationError as error:
@@ -149,15 +133,10 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
         raise Invalid(detail, [_pointed(entry) for entry in entries[:MOST_ERRORS]]) from None
 
 
-def _where(error: ValueError) -> str:
-    found = re.search(r" at line \d+ column \d+$", str(error))
-    return found.group() if found else ""
-
-
 def _pointed(entry: Any) -> dict[str, str]:
-    """Return an error as a JSON pointer (RFC 6901) and pydantic's message. Each step of the pointer is cut to 100."""
-    steps = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in entry["loc"])
-    return {"pointer": "".join(f"/{step}" for step in steps), "message": entry["msg"]}
+    """Return an error as a JSON pointer (RFC 6901) and the message of pydantic."""
+    pointer = "".join(f"/{json_values.pointer_step(step)}" for step in entry["loc"])
+    return {"pointer": pointer, "message": entry["msg"]}
 
 
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:

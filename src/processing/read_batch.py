@@ -71,7 +71,7 @@ class BatchReader:
     async def _answer(self, requests: Requests) -> list[Outcome]:
         wanted = identity_map.LoadPlan()
         for request in requests:
-            request.operation.want(wanted, request.data)
+            request.operation.row_names.plan_load(wanted, request.data)
         once = all(request.operation.loads_only for request in requests)
         async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
             await identity_map.of(session).load(wanted)
@@ -106,5 +106,5 @@ def _groups(requests: Requests) -> list[list[int]]:
     for position, request in enumerate(requests):
         operation = request.operation
         named: object = operation if operation.loads_only else "named"
-        groups.setdefault(named if operation.names_rows else position, []).append(position)
+        groups.setdefault(named if operation.row_names.any else position, []).append(position)
     return list(groups.values())

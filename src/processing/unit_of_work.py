@@ -125,7 +125,7 @@ class UnitOfWork:
         wanted = identity_map.LoadPlan()
         for request in requests:
             if batch.memory.get(request) is None:
-                request.operation.want(wanted, request.data)
+                request.operation.row_names.plan_load(wanted, request.data)
         await batch.rows.load(wanted)
         return [await self._answer(batch, request) for request in requests]
 
