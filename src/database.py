@@ -161,15 +161,17 @@ class Database:
                 found["writable"] = await self._is_writable(connection)
                 found["latency"] = (monotonic_ns() - begun) / 1e9
                 current = await connection.run_sync(schema.current_revisions)
-                found |= {"revision": ", ".join(sorted(current)) or None, "schema": schema.compare(current)}
+                found["revision"] = ", ".join(sorted(current)) or None
+                found["schema"] = await connection.run_sync(schema.compare, current)
         except Exception as error:  # any error is part of the report
             found["error"] = describe(error)
         return Check(reachable="latency" in found, pool=self.pool, **found)
 
     async def revision(self) -> Revision:
-        """Compare the schema's revision with this code. Raises the driver's errors."""
+        """Compare the schema's revision with this code. Raises the driver's errors, and UnusableDatabase."""
         async with self.connect() as connection:
-            return schema.compare(await connection.run_sync(schema.current_revisions))
+            await connection.run_sync(self.dialect.check_encoding)
+            return await connection.run_sync(schema.compare, await connection.run_sync(schema.current_revisions))
 
     async def create_tables(self) -> None:
         """Create the missing tables, for tests and prototypes. A database that is to stay needs the migrations."""

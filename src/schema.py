@@ -37,12 +37,17 @@ suspects = sa.Table(
 )
 
 
+FOREIGN = "the database belongs to another application: its revision is unknown, and tables of this version are missing"
+
+
 class Revision(StrEnum):
     """The database's schema compared with this code's migrations."""
 
     BEHIND = "behind"
     CURRENT = "current"
     AHEAD = "ahead"
+    FOREIGN = "foreign"
+    """The revision is unknown and tables of this version are missing: the database of another application."""
 
 
 def metadata() -> sa.MetaData:
@@ -74,12 +79,13 @@ def current_revisions(connection: sa.Connection) -> Collection[str]:
     return MigrationContext.configure(connection).get_current_heads()
 
 
-def compare(current: Collection[str]) -> Revision:
-    """Return BEHIND where one of this code's migrations is missing, AHEAD where this code lacks one."""
+def compare(connection: sa.Connection, current: Collection[str]) -> Revision:
+    """Compare the database's revisions with this code's migrations; where they are unknown, its tables as well."""
     known, heads = _known_revisions()
-    if not known.issuperset(current):
-        return Revision.AHEAD
-    return Revision.CURRENT if heads == {*current} else Revision.BEHIND
+    if known.issuperset(current):
+        return Revision.CURRENT if heads == {*current} else Revision.BEHIND
+    tables = {*sa.inspect(connection).get_table_names()}
+    return Revision.AHEAD if metadata().tables.keys() <= tables else Revision.FOREIGN
 
 
 @cache

@@ -15,7 +15,7 @@ from src.amqp import connections
 from src.amqp.connections import StartupError
 from src.database import Database
 from src.dialects.driver_errors import describe
-from src.schema import Revision
+from src.schema import FOREIGN, Revision
 from src.service import Service
 from src.telemetry import metrics
 
@@ -63,12 +63,14 @@ def _tune_collector() -> None:
 
 
 async def _check_schema(database: Database) -> None:
-    """Wait for the database. Raises StartupError where its schema is behind this version."""
+    """Wait for the database. Raises StartupError where its schema is not one for this version."""
     match await _revision(database):
         case Revision.BEHIND:
             raise StartupError("The database's schema is behind this version; migrate it: ./db migrate")
         case Revision.AHEAD:
             log.warning("the database's schema is ahead of this version")
+        case Revision.FOREIGN:
+            raise StartupError(f"{database.place}: {FOREIGN}; correct DATABASE_URL")
         case Revision.CURRENT:
             pass
 

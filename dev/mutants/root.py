@@ -157,4 +157,25 @@ MUTANTS = [
         "await self._repeat_while_lost(lambda: self._subscribe(pattern))",
         ["tests/client/test_client.py::test_events_of_a_silent_broker_are_given_up"],
     ),
+    Mutant(
+        "an unknown revision is always ahead",
+        "src/schema.py",
+        "return Revision.AHEAD if metadata().tables.keys() <= tables else Revision.FOREIGN",
+        "return Revision.AHEAD",
+        ["tests/faults/test_doctor.py::test_a_database_of_another_application_is_broken_and_not_served"],
+    ),
+    Mutant(
+        "a database of any encoding is served",
+        "src/database.py",
+        "            await connection.run_sync(self.dialect.check_encoding)\n",
+        "",
+        ["tests/faults/test_doctor.py::test_a_database_that_does_not_hold_every_text_is_refused"],
+    ),
+    Mutant(
+        "rules of a table go unnoticed",
+        "src/dialects/postgresql.py",
+        "        UNION ALL SELECT 'rule ' || rulename, name FROM pg_rewrite JOIN ours ON ev_class = ours.oid\n",
+        "",
+        ["tests/faults/test_doctor.py::test_what_changes_rows_behind_the_service_is_a_warning"],
+    ),
 ]

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from src.admin.findings import Finding, broken, ok, warning
 from src.base import Base
 from src.database import Database
-from src.dialects.dialect import Issue
+from src.dialects.dialect import Issue, UnusableDatabase
 from src.dialects.driver_errors import describe
-from src.schema import Revision
+from src.schema import FOREIGN, Revision
 
 MAX_CLOCK_DIFFERENCE = 1.0  # seconds: NTP keeps clocks much closer than that
 TIMEOUT = 20  # seconds: how long the checks of the database may take together
@@ -26,6 +26,7 @@ async def check(database: Database, replicas: int, max_answer: int) -> list[Find
         return [_finding(database.place, flaw)]
     try:
         async with asyncio.timeout(TIMEOUT), database.connect() as connection:
+            await connection.run_sync(dialect.check_encoding)
             before = datetime.now(UTC)
             writable, time = (await connection.execute(dialect.probe)).one()
             difference = (time - before - (datetime.now(UTC) - before) / 2).total_seconds()
@@ -38,10 +39,13 @@ async def check(database: Database, replicas: int, max_answer: int) -> list[Find
                 ),
                 *_check_durability(dialect.name, dialect.durability_problems(info)),
                 *await _check_rights(connection, dialect.missing_privileges),
+                *await _check_triggers(connection, dialect.triggers),
                 await _check_schema(database),
                 *_check_connections(info.connections, database.pool.limit + PROBE, replicas),
                 _check_clock(difference),
             ]
+    except UnusableDatabase as error:
+        return [broken(f"{database.place}: {error}", "Create another database, and correct DATABASE_URL")]
     except Exception as error:  # any error means that the database cannot be checked
         return [broken(f"{database.place}: {describe(error)}", "Start it, or correct DATABASE_URL")]
 
@@ -74,12 +78,28 @@ async def _check_rights(connection: AsyncConnection, lacking: sa.TextClause | No
     return [ok("the database's user may read and write every table")]
 
 
+async def _check_triggers(connection: AsyncConnection, triggers: sa.TextClause) -> list[Finding]:
+    """Answers and events tell what the service has written, which is untrue where the database changes it."""
+    found = (await connection.execute(triggers, {"names": [*Base.metadata.tables]})).all()
+    if not found:
+        return []
+    names = ", ".join(f"{name} on {table}" for name, table in found[:5])
+    return [
+        warning(
+            f"{len(found)} trigger(s), rule(s) or row security on the service's tables: {names}",
+            "Remove those that change, drop or hide rows: answers and events do not know of it",
+        )
+    ]
+
+
 async def _check_schema(database: Database) -> Finding:
     match await database.revision():
         case Revision.BEHIND:
             return broken("the database's schema is behind this version", "Migrate it: ./db migrate")
         case Revision.AHEAD:
             return warning("the database's schema is ahead of this version", "Run the version that it is made for")
+        case Revision.FOREIGN:
+            return broken(FOREIGN, "Correct DATABASE_URL")
         case Revision.CURRENT:
             return ok("the database's schema is that of this version")
 

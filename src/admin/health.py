@@ -11,7 +11,7 @@ from src.amqp.connections import close_channel
 from src.database import Database
 from src.dialects.driver_errors import describe
 from src.errors import Unavailable
-from src.schema import Revision
+from src.schema import FOREIGN, Revision
 
 OK = "ok"
 MAX_AGE = 1  # seconds: how long a result is kept, so that frequent health checks load no server
@@ -50,8 +50,13 @@ class Health:
         return dict(zip(self._checks, servers, strict=True)) | consumed
 
     async def _check_schema(self) -> None:
-        if await self._database.revision() is Revision.BEHIND:
-            raise Unavailable("behind this version")
+        match await self._database.revision():
+            case Revision.BEHIND:
+                raise Unavailable("behind this version")
+            case Revision.FOREIGN:
+                raise Unavailable(FOREIGN)
+            case Revision.CURRENT | Revision.AHEAD:
+                pass
 
     async def _check_broker(self) -> None:
         await close_channel(await self._open_channel())

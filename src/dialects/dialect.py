@@ -82,6 +82,8 @@ class Dialect(ABC):
     """
     missing_privileges: ClassVar[sa.TextClause | None] = None
     """Selects the privileges on the tables ``:names`` that the current user lacks. None: there are no privileges."""
+    triggers: ClassVar[sa.TextClause]
+    """Return name and table of what changes rows of the tables ``:names`` as they are written or read."""
     inbox_estimate: ClassVar[sa.TextClause]
     """Selects the approximate number of rows in the inbox."""
     offline_lock_timeout: ClassVar[str]
@@ -159,6 +161,9 @@ class Dialect(ABC):
         return [column.nulls_first() if first else column.nulls_last()]
 
     # Migrations
+
+    def check_encoding(self, connection: sa.Connection) -> None:  # noqa: B027 - the encoding of most databases is fixed
+        """Raise UnusableDatabase where the database's encoding does not hold every text."""
 
     @abstractmethod
     def begin_migration(self, connection: sa.Connection) -> None:

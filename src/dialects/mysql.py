@@ -86,6 +86,12 @@ class MySQL(Dialect):
               AND replace(grantee, char(39), '') IN (login, role))
         """
     ).bindparams(sa.bindparam("names", expanding=True))
+    triggers = sa.text(
+        """
+        SELECT concat('trigger ', trigger_name), event_object_table FROM information_schema.triggers
+        WHERE event_object_schema = database() AND event_object_table IN :names
+        """
+    ).bindparams(sa.bindparam("names", expanding=True))
     inbox_estimate = sa.text(
         "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'inbox'"
     )

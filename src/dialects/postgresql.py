@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, EngineOptions, Issue
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, Issue, UnusableDatabase
 from src.errors import Conflict, ForeignKey, Invalid, Transient, Unavailable
 
 MIGRATION_LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
@@ -48,7 +48,8 @@ class PostgreSQL(Dialect):
                  - coalesce(current_setting('reserved_connections', true), '0')::int AS connections,
                current_setting('fsync') AS fsync,
                current_setting('full_page_writes') AS full_page_writes,
-               current_setting('synchronous_commit') AS synchronous_commit
+               current_setting('synchronous_commit') AS synchronous_commit,
+               lower(chr(196) COLLATE "default") = chr(228) AS folds_case
         """
     )
     missing_privileges = sa.text(
@@ -56,6 +57,15 @@ class PostgreSQL(Dialect):
         SELECT right_, name FROM unnest(cast(:names AS text[])) AS name,
                unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_
         WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), right_)
+        """
+    )
+    triggers = sa.text(
+        """
+        WITH ours AS (SELECT to_regclass(name) AS oid, name FROM unnest(cast(:names AS text[])) AS name)
+        SELECT 'trigger ' || tgname, name FROM pg_trigger JOIN ours ON tgrelid = ours.oid
+        WHERE NOT tgisinternal AND tgenabled <> 'D'
+        UNION ALL SELECT 'rule ' || rulename, name FROM pg_rewrite JOIN ours ON ev_class = ours.oid
+        UNION ALL SELECT 'row security', name FROM pg_class JOIN ours USING (oid) WHERE relrowsecurity
         """
     )
     inbox_estimate = sa.text("SELECT reltuples FROM pg_class WHERE oid = 'inbox'::regclass")  # at the last ANALYZE
@@ -106,6 +116,9 @@ class PostgreSQL(Dialect):
     def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:  # noqa: ARG002 - it takes a gigabyte
         if info.major < OLDEST:
             yield Issue("is maintained no more", f"Run {OLDEST} or newer", serious=False)
+        if not info.folds_case:
+            what = "has an LC_CTYPE that folds the case of ASCII letters only: a search misses texts in another case"
+            yield Issue(what, "Create the database with LC_CTYPE 'C.UTF-8'", serious=False)
 
     def durability_problems(self, info: Any) -> Iterator[Issue]:
         off = [(name, why) for name, why in DURABILITY.items() if getattr(info, name) == "off"]
@@ -126,7 +139,15 @@ class PostgreSQL(Dialect):
         by_default = first == (column.modifier is sa.sql.operators.desc_op)
         return [column] if by_default else [*super().order_nulls(column, first=first)]
 
+    def check_encoding(self, connection: sa.Connection) -> None:
+        encoding = connection.scalar(sa.text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise UnusableDatabase(
+                f"The database's encoding {encoding} does not hold every text: create a database with ENCODING 'UTF8'."
+            )
+
     def begin_migration(self, connection: sa.Connection) -> None:
+        self.check_encoding(connection)
         connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
         connection.execute(sa.text(f"SET lock_timeout = '{dialect.MIGRATION_LOCK_TIMEOUT}s'"))
 

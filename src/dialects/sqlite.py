@@ -49,6 +49,9 @@ class SQLite(Dialect):
         FROM pragma_journal_mode, pragma_synchronous, pragma_database_list WHERE name = 'main'
         """
     )
+    triggers = sa.text(
+        "SELECT 'trigger ' || name, tbl_name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN :names"
+    ).bindparams(sa.bindparam("names", expanding=True))
     inbox_estimate = sa.text("SELECT count(*) FROM inbox")
     offline_lock_timeout = f"PRAGMA busy_timeout = {dialect.LOCK_TIMEOUT}000"
     error_codes: ClassVar = {  # https://www.sqlite.org/rescode.html
