@@ -222,7 +222,7 @@ from src.library import engine
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert ended.stderr.splitlines()[-1].startswith("config.WrongSettings: DATABASE_URL: names oracle")
+    assert ended.stderr.splitlines()[-1].startswith("src.settings.WrongSettings: DATABASE_URL: names oracle")
 
 
 def test_every_class_has_a_name_of_its_own() -> None:

@@ -58,13 +58,13 @@ def ask(world: World, *asked: tuple[str, dict[str, Any]]) -> tuple[dict[str, Out
 
     async def read() -> dict[int, Outcome]:
         reader = BatchReader(world.database, LIMIT, concurrency=4)
-        return {id(one): outcome async for part in reader.apply(requests) for one, outcome in part}
+        return {position: outcome async for part in reader.apply(requests) for position, outcome in part}
 
     engine = world.database.engine.sync_engine
     sa.event.listen(engine, "after_cursor_execute", count)
     outcomes = world.run(read())
     sa.event.remove(engine, "after_cursor_execute", count)
-    return {str(number): outcomes[id(request)] for number, request in enumerate(requests)}, given
+    return {str(position): outcome for position, outcome in sorted(outcomes.items())}, given
 
 
 TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {
