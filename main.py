@@ -14,7 +14,7 @@ import typer
 
 from src import __version__
 from src.cli import app
-from src.cli.ending import unwritable
+from src.cli.ending import ending_unwritable
 
 if TYPE_CHECKING:
     import config
@@ -49,5 +49,5 @@ def main(context: typer.Context, *, _: Version = False) -> None:
 
 
 if __name__ == "__main__":
-    with unwritable():
+    with ending_unwritable():
         app(prog_name="./db")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from src.cli import target
-from src.cli.ending import NO_ANSWER, NO_WAY, end
+from src.cli.ending import FAILED, NOT_POSSIBLE, end
 
 Limit = Annotated[int, typer.Option(help="How many to list, the oldest first.", min=1, max=65535)]
 Id = Annotated[str, typer.Argument(help="The letter, as `dead list` names it.", show_default=False)]
@@ -84,12 +84,12 @@ def drop(context: typer.Context, letter: SomeId = "", *, every: All = False, yes
 
 def _check_which(letter: str, every: bool) -> None:  # noqa: FBT001 - typer's
     if bool(letter) == every:
-        end("which letter? Give its id, or --all", NO_WAY)
+        end("which letter? Give its id, or --all", NOT_POSSIBLE)
 
 
 def _confirm(question: str, yes: bool) -> None:  # noqa: FBT001 - typer's
     """Ask on a terminal; end the program where the answer is no, or nobody is there to give it."""
     if not yes and not sys.stdin.isatty():
-        end("nobody is there to be asked; --yes drops without asking", NO_WAY)
+        end("nobody is there to be asked; --yes drops without asking", NOT_POSSIBLE)
     if not yes and not typer.confirm(question, err=True):
-        end("nothing was dropped", NO_ANSWER)
+        end("nothing was dropped", FAILED)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from src.cli.ending import NO_ANSWER, end
+from src.cli.ending import FAILED, end
 from src.cli.output import print_line
 from src.cli.runner import run
 from src.cli.target import Target
@@ -25,7 +25,7 @@ def show(to: Target, dead_letter_id: str) -> None:
 def replay(to: Target, dead_letter_id: str) -> None:
     """Send one again, or all where none is named; end the program with exit code 1 where one was not sent."""
     if not _run(to, _replay(to, dead_letter_id)):
-        raise typer.Exit(NO_ANSWER)
+        raise typer.Exit(FAILED)
 
 
 def drop(to: Target, dead_letter_id: str) -> None:
@@ -37,7 +37,7 @@ def _run[T](to: Target, work: Coroutine[Any, Any, T]) -> T:
     try:
         return run(to, work)
     except queue.NoSuchDeadLetter as error:
-        end(str(error), NO_ANSWER)
+        end(str(error), FAILED)
 
 
 async def _list(to: Target, limit: int) -> None:

@@ -5,9 +5,7 @@ from typing import Annotated
 import typer
 
 from src.cli import target
-from src.cli.ending import end
-
-BROKEN = 1
+from src.cli.ending import FAILED, end
 
 Strict = Annotated[bool, typer.Option("--strict", help="Let a warning be a failure too.")]
 
@@ -35,9 +33,9 @@ def doctor(context: typer.Context, *, strict: Strict = False) -> None:
     try:
         findings = asyncio.run(service.examine(settings))
     except UnusableDatabase as error:
-        end(str(error), BROKEN)
+        end(str(error), FAILED)
     for finding in findings:
         print_line(finding.line)
     failures = {Level.BROKEN, Level.WARNING} if strict else {Level.BROKEN}
     if failures & {finding.level for finding in findings}:
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(FAILED)

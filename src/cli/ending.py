@@ -10,9 +10,9 @@ import typer
 
 from src.cli.printable import printable
 
-NO_ANSWER = 1
-NO_WAY = 2
-STOPPED = 130
+FAILED = 1  # the command was carried out, and its result is a failure
+NOT_POSSIBLE = 2  # the command could not be carried out
+STOPPED = 130  # by a signal
 
 
 def end(line: str, code: int) -> NoReturn:
@@ -22,7 +22,7 @@ def end(line: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def unwritable() -> Iterator[None]:
+def ending_unwritable() -> Iterator[None]:
     """End the program with a line where its output cannot be written, as help cannot to a full disk."""
     try:
         yield

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from src.cli.ending import NO_WAY, end
+from src.cli.ending import NOT_POSSIBLE, end
 
 if TYPE_CHECKING:
     from src.contract.fields import Field
@@ -37,7 +37,7 @@ def operations(name: Name = "") -> None:
     known = reference.describe(models.entities())
     if name and name not in known:
         near = suggestions.operations(name, known)
-        end(f"there is no operation {name!r}{f'; nearest to it are {", ".join(near)}' if near else ''}", NO_WAY)
+        end(f"there is no operation {name!r}{f'; nearest to it are {", ".join(near)}' if near else ''}", NOT_POSSIBLE)
     for line in _shown(known[name]) if name else _listed(list(known.values())):
         print_line(line)
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
 
-from src.cli.ending import NO_ANSWER, end
+from src.cli.ending import FAILED, end
 from src.cli.printable import printable
 
 
@@ -52,4 +52,4 @@ def writing() -> Iterator[None]:
     except OSError as error:
         with suppress(OSError):
             sys.stdout.close()  # or Python would try once more at its end, and complain
-        end(f"the output cannot be written: {error.strerror}", NO_ANSWER)
+        end(f"the output cannot be written: {error.strerror}", FAILED)

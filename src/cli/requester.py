@@ -7,7 +7,7 @@ import pydantic_core
 import typer
 
 from src import wire
-from src.cli.ending import NO_ANSWER, NO_WAY, end
+from src.cli.ending import FAILED, NOT_POSSIBLE, end
 from src.cli.output import Output, print_line
 from src.cli.runner import run
 from src.cli.target import Target
@@ -19,7 +19,7 @@ def call(to: Target, operation: str, body: str, **options: Unpack[Options]) -> N
     reply = run(to, _call(to, operation, _parse(body), options))
     Output().print_document(reply.body)
     if reply.content_type == wire.PROBLEM:
-        raise typer.Exit(NO_ANSWER)
+        raise typer.Exit(FAILED)
 
 
 def send(to: Target, operation: str, body: str, **options: Unpack[Options]) -> None:
@@ -32,16 +32,16 @@ def _parse(body: str) -> dict[str, Any]:
     try:
         request = pydantic_core.from_json(text)
     except ValueError as error:
-        end(f"BODY is no JSON: {error}", NO_WAY)
+        end(f"BODY is no JSON: {error}", NOT_POSSIBLE)
     if not isinstance(request, dict):
-        end('BODY is JSON, but no object: it must look like {"name": "value"}', NO_WAY)
+        end('BODY is JSON, but no object: it must look like {"name": "value"}', NOT_POSSIBLE)
     return request
 
 
 async def _call(to: Target, operation: str, body: dict[str, Any], options: Options) -> Reply:
     async with Client(to.rabbitmq_url, to.service) as db:
         if not await db.serving(options.get("timeout")):
-            end(f"the service {to.service!r} is not running; `send` leaves a request for when it does", NO_WAY)
+            end(f"the service {to.service!r} is not running; `send` leaves a request for when it does", NOT_POSSIBLE)
         return await db.request(operation, body, **options)
 
 

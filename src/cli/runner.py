@@ -9,7 +9,7 @@ from typing import Any
 from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 
 from src.amqp import connections
-from src.cli.ending import NO_ANSWER, NO_WAY, STOPPED, end
+from src.cli.ending import FAILED, NOT_POSSIBLE, STOPPED, end
 from src.cli.target import Target
 from src.client import NoReply, NoService
 from src.errors import why
@@ -21,24 +21,24 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
         logging.getLogger(library).setLevel(logging.CRITICAL)
     broker = f"RabbitMQ at {connections.place(target.rabbitmq_url)}"
     try:
-        return asyncio.run(_until_told(work))
+        return asyncio.run(_until_signalled(work))
     except asyncio.CancelledError:
         end("stopped", STOPPED)
     except BrokenPipeError:  # our own output, and no connection to the broker
         raise
     except NoReply as error:
-        end(str(error), NO_ANSWER)
+        end(str(error), FAILED)
     except NoService as error:
-        end(str(error), NO_WAY)
+        end(str(error), NOT_POSSIBLE)
     except (AuthenticationError, ProbableAuthenticationError) as error:
-        end(f"{broker} refuses the login: {error}", NO_WAY)
+        end(f"{broker} refuses the login: {error}", NOT_POSSIBLE)
     except InvalidFrameError:  # it answers, and closes the connection instead of opening it
-        end(f"{broker} refuses the connection: is there such a virtual host?", NO_WAY)
+        end(f"{broker} refuses the connection: is there such a virtual host?", NOT_POSSIBLE)
     except (AMQPError, OSError) as error:
-        end(f"{broker} cannot be reached: {why(error)}", NO_WAY)
+        end(f"{broker} cannot be reached: {why(error)}", NOT_POSSIBLE)
 
 
-async def _until_told[T](work: Coroutine[Any, Any, T]) -> T:
+async def _until_signalled[T](work: Coroutine[Any, Any, T]) -> T:
     """Run until SIGINT or SIGTERM, which cancel it, so that it can clean up."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):

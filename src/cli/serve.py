@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from src.cli import target
-from src.cli.ending import end
-
-FAILED = 1
+from src.cli.ending import FAILED, end
 
 Revision = Annotated[str, typer.Argument(help="The revision of the schema.")]
 

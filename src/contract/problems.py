@@ -9,7 +9,7 @@ declared: ``command(..., raises=...)``, ``query(..., raises=...)``.
 from collections.abc import Iterable, Iterator
 
 from src import errors
-from src.base import Id, Record, RowRef
+from src.base import Id, RowRef
 from src.entity import Entity, Operation
 from src.errors import Problem
 from src.persistence import relations
@@ -29,7 +29,7 @@ ALWAYS = (
 WRITES = (errors.IdempotencyKeyReused, errors.IdempotencyKeyRequired)
 """The problems that any write may be answered besides."""
 
-_DELETES_CHILDREN = ("CASCADE", "SET NULL")  # rules of a foreign key that let its parent be deleted
+_DELETING = {"CASCADE", "SET NULL"}  # the rules of a foreign key that let the row be deleted that it refers to
 
 
 def of(operation: Operation) -> list[type[Problem]]:
@@ -66,15 +66,11 @@ def _of_kind(operation: Operation) -> Iterator[type[Problem]]:
             if not fields.isdisjoint(relations.parents(model)):
                 yield errors.ForeignKey
         case "delete":
-            if _may_be_kept(model):
+            rules = {relations.on_delete(child, name) for child, name in relations.children(model)}
+            if not rules <= _DELETING:
                 yield errors.ForeignKey
         case _:
             pass
-
-
-def _may_be_kept(model: type[Record]) -> bool:
-    """Whether rows of others may keep one of the model from being deleted."""
-    return any(relations.on_delete(child, name) not in _DELETES_CHILDREN for child, name in relations.children(model))
 
 
 def _subclasses(kind: type[Problem]) -> Iterator[type[Problem]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic_core
 
-from src.cli.ending import NO_WAY, end
+from src.cli.ending import NOT_POSSIBLE, end
 
 LONGEST_NAME = 80  # characters that are shown of one
 _NAMESPACE = uuid.UUID("0d5a9f6e-52a1-5a5c-8f0a-6a3f2b7f2a11")
@@ -31,7 +31,7 @@ class Dialogue:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Rejected:
     """A line that is no dialogue which could be played, and why."""
 
     line: int
@@ -42,18 +42,18 @@ class Refused:
         return f"line {self.line}{self.name and ', '}{self.name}: refused: it {self.why}"
 
 
-def read(file: Path) -> tuple[list[Dialogue], list[Refused]]:
+def read(file: Path) -> tuple[list[Dialogue], list[Rejected]]:
     """The file's dialogues, and its lines that are none. Ends the program with one line where it has no dialogue."""
     try:
         read = [_dialogue(line, number) for number, line in _lines(file)]
     except (OSError, EOFError) as error:
-        end(f"{file} cannot be read: {error}", NO_WAY)
+        end(f"{file} cannot be read: {error}", NOT_POSSIBLE)
     played = [each for each in read if isinstance(each, Dialogue)]
-    refused = [each for each in read if isinstance(each, Refused)]
+    rejected = [each for each in read if isinstance(each, Rejected)]
     if not played:
-        why = f"; {refused[0]}" if refused else ""
-        end(f"{file} holds no dialogue{why}", NO_WAY)
-    return played, refused
+        why = f"; {rejected[0]}" if rejected else ""
+        end(f"{file} holds no dialogue{why}", NOT_POSSIBLE)
+    return played, rejected
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -66,7 +66,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _dialogue(line: bytes, number: int) -> Dialogue | Refused:
+def _dialogue(line: bytes, number: int) -> Dialogue | Rejected:
     """Whatever a line holds, it ends none but itself."""
     name, origin = "", uuid.uuid5(_NAMESPACE, hashlib.sha256(line).hexdigest())
     try:
@@ -76,14 +76,14 @@ def _dialogue(line: bytes, number: int) -> Dialogue | Refused:
         for _, body in steps:
             pydantic_core.to_json(body)
     except json.JSONDecodeError as error:
-        return Refused(number, name, f"is no JSON from column {error.colno} on: {error.msg}")
+        return Rejected(number, name, f"is no JSON from column {error.colno} on: {error.msg}")
     except UnicodeError:
-        return Refused(number, name, "holds what is no UTF-8")
+        return Rejected(number, name, "holds what is no UTF-8")
     except (RecursionError, pydantic_core.PydanticSerializationError) as error:
         half = "surrogates not allowed" in str(error)
-        return Refused(number, name, "holds half of a surrogate pair" if half else "is nested too deep")
+        return Rejected(number, name, "holds half of a surrogate pair" if half else "is nested too deep")
     except ValueError as error:
-        return Refused(number, name, str(error).partition("\n")[0])
+        return Rejected(number, name, str(error).partition("\n")[0])
     return Dialogue(number, name, origin, steps)
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from src import wire
-from src.cli.ending import NO_ANSWER
+from src.cli.ending import FAILED
 from src.cli.output import print_line
 from src.cli.play import dialogues
 from src.cli.play.dialogues import Dialogue
-from src.cli.play.report import Tally
+from src.cli.play.report import Report
 from src.cli.runner import run
 from src.cli.target import Target
 from src.client import Client
@@ -26,63 +26,63 @@ from src.errors import why
 
 def play(to: Target, file: Path, *, concurrency: int, repeat: int, timeout: float) -> None:
     """Play the file; end the program with exit code 1 where anything of it did not get through, or differed."""
-    played, refused = dialogues.read(file)
-    tallies = [Tally(played, refused) for _ in range(repeat)]
-    run(to, _play(to, tallies, concurrency, timeout))
-    same = len({tally.digest for tally in tallies}) == 1
-    if len(tallies) > 1:
+    played, rejected = dialogues.read(file)
+    reports = [Report(played, rejected) for _ in range(repeat)]
+    run(to, _play(to, reports, concurrency, timeout))
+    same = len({report.digest for report in reports}) == 1
+    if len(reports) > 1:
         print_line("every answer was the same each time" if same else "ANSWERS DIFFER from one time to the next")
-    if not same or refused or any(tally.failures for tally in tallies):
-        raise typer.Exit(NO_ANSWER)
+    if not same or rejected or any(report.failures for report in reports):
+        raise typer.Exit(FAILED)
 
 
-async def _play(to: Target, tallies: Sequence[Tally], concurrency: int, timeout: float) -> None:
+async def _play(to: Target, reports: Sequence[Report], concurrency: int, timeout: float) -> None:
     async with Client(to.rabbitmq_url, to.service, timeout=timeout) as db:
-        for number, tally in enumerate(tallies, start=1):
-            with _reported(f"{number} of {len(tallies)}" if len(tallies) > 1 else "playing", tally):
-                await _once(db, tally, concurrency)
+        for number, report in enumerate(reports, start=1):
+            with _reported(f"{number} of {len(reports)}" if len(reports) > 1 else "playing", report):
+                await _once(db, report, concurrency)
 
 
-async def _once(db: Client, tally: Tally, concurrency: int) -> None:
+async def _once(db: Client, report: Report, concurrency: int) -> None:
     free = asyncio.Semaphore(concurrency)
     try:
         async with asyncio.TaskGroup() as group:
-            for dialogue in tally.dialogues:
-                group.create_task(_dialogue(db, dialogue, tally, free))
+            for dialogue in report.dialogues:
+                group.create_task(_dialogue(db, dialogue, report, free))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None  # of one cause: the broker is gone, or an answer does not come
 
 
-async def _dialogue(db: Client, dialogue: Dialogue, tally: Tally, free: asyncio.Semaphore) -> None:
+async def _dialogue(db: Client, dialogue: Dialogue, report: Report, free: asyncio.Semaphore) -> None:
     async with free:
         for index, (operation, body) in enumerate(dialogue.steps):
             message_id, asked = str(uuid.uuid5(dialogue.origin, f"request {index}")), time.monotonic()
             try:
                 reply = await db.request(operation, body, message_id=message_id, partition_key=dialogue.origin)
             except ChannelPreconditionFailed as error:
-                tally.fail(dialogue, operation, f"RabbitMQ refuses the message: {why(error)}")
+                report.fail(dialogue, operation, f"RabbitMQ refuses the message: {why(error)}")
                 continue
-            tally.note(dialogue, message_id, operation, reply.body, time.monotonic() - asked)
+            report.note(dialogue, message_id, operation, reply.body, time.monotonic() - asked)
             if reply.content_type == wire.PROBLEM:
-                tally.fail(dialogue, operation, reply.type)
+                report.fail(dialogue, operation, reply.type)
 
 
 @contextmanager
-def _reported(what: str, tally: Tally) -> Iterator[None]:
+def _reported(what: str, report: Report) -> Iterator[None]:
     """Show the progress, and however it ends what became of all."""
     begun = time.monotonic()
     try:
-        with _progress(what, tally):
+        with _progress(what, report):
             yield
     finally:
-        for line in tally.lines(time.monotonic() - begun):
+        for line in report.lines(time.monotonic() - begun):
             print_line(line)
 
 
 @contextmanager
-def _progress(what: str, tally: Tally) -> Iterator[None]:
+def _progress(what: str, report: Report) -> Iterator[None]:
     columns = [TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=tally.total)
-        tally.on_answer = lambda: progress.advance(bar)
+        bar = progress.add_task("", total=report.total)
+        report.on_answer = lambda: progress.advance(bar)
         yield

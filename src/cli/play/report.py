@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from src.cli.play.dialogues import Dialogue, Refused
+from src.cli.play.dialogues import Dialogue, Rejected
 
 SHOWN = 10  # lines of the file that are named, of those that failed and of those that were refused
 
@@ -26,11 +26,11 @@ class Failure:
 
 
 @dataclass
-class Tally:
+class Report:
     """What became of the requests of ``dialogues``; ``digest`` is the same where every answer was the same."""
 
     dialogues: Sequence[Dialogue]
-    refused: Sequence[Refused] = ()
+    rejected: Sequence[Rejected] = ()
     sent: Counter[str] = field(default_factory=Counter)
     failures: dict[int, Failure] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
@@ -77,10 +77,10 @@ class Tally:
     def _dialogues(self) -> Iterator[str]:
         failed = self.failures.keys()
         cut = len(self.dialogues) - len(self.finished | failed)
-        counts = f"played {len(self.finished - failed)}, failed {len(failed)}, refused {len(self.refused)}"
+        counts = f"played {len(self.finished - failed)}, failed {len(failed)}, refused {len(self.rejected)}"
         yield f"dialogues: {counts}{f', not finished {cut}' if cut else ''}"
         yield from _first([*map(str, self.failures.values())])
-        yield from _first([*map(str, self.refused)])
+        yield from _first([*map(str, self.rejected)])
 
     def _latencies(self) -> str:
         several = len(self.seconds) > 1

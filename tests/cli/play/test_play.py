@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_takes_longer_than_the_longest() -> None:
-    line = report.Tally([], seconds=[0.001, 0.002, 0.1])._latencies()
+    line = report.Report([], seconds=[0.001, 0.002, 0.1])._latencies()
     *percentiles, longest = map(int, re.findall(r"(\d+) ms", line))
     assert max(percentiles) <= longest == 100
 
@@ -205,9 +205,9 @@ def test_a_line_that_is_no_dialogue_is_refused_by_its_number_and_takes_no_other_
     content = b"\n" + line + b"\n\n" + json.dumps(_dialogue(7)).encode() + b"\n"
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(content) if packed else content)
-    played, refused = dialogues.read(path)
+    played, rejected = dialogues.read(path)
     assert [(dialogue.line, dialogue.name) for dialogue in played] == [(4, "d_7")]
-    (one,) = map(str, refused)
+    (one,) = map(str, rejected)
     assert one.startswith(said)
 
 
@@ -227,7 +227,7 @@ def test_a_file_without_a_dialogue_is_one_clear_line_and_exit_code_2(
     path.write_bytes(content)
     with pytest.raises(typer.Exit) as ended:
         dialogues.read(path)
-    assert ended.value.exit_code == ending.NO_WAY
+    assert ended.value.exit_code == ending.NOT_POSSIBLE
     told = capsys.readouterr().err
     assert said in told
     assert len(told.splitlines()) == 1
