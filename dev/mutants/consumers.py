@@ -138,4 +138,11 @@ MUTANTS = [
             "tests/guarantees/test_poison_messages.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"
         ],
     ),
+    Mutant(
+        "an event about no row has an empty subject",
+        "src/consumers/messages.py",
+        "event.subject or None,",
+        "event.subject,",
+        ["tests/consumers/test_messages.py::test_an_event_without_a_row_has_no_subject"],
+    ),
 ]

@@ -69,7 +69,7 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         f"{wire.CLOUD_EVENT}id": event_id,
         f"{wire.CLOUD_EVENT}type": event.name,
         f"{wire.CLOUD_EVENT}source": f"/{names.service}",
-        f"{wire.CLOUD_EVENT}subject": event.subject,
+        f"{wire.CLOUD_EVENT}subject": event.subject or None,  # CloudEvents 1.0: absent rather than empty
         f"{wire.CLOUD_EVENT}time": event.time,
         f"{wire.CLOUD_EVENT}specversion": "1.0",
         wire.ENTITY_VERSION: event.version,

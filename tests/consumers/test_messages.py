@@ -97,3 +97,20 @@ def test_whatever_a_request_holds_what_tells_of_it_fits_the_smallest_frame(hosti
 def test_a_partition_key_is_copied_whole_or_not_at_all(key: str, copied: str | None) -> None:
     letters = [message for message in messages(Hostile("a", "b", key, "c")) if message.exchange == NAMES.dead]
     assert {(letter.properties.headers or {}).get(wire.PARTITION_KEY) for letter in letters} == {copied}
+
+
+@pytest.mark.parametrize(("subject", "written_as"), [("", None), ("row", "row")])
+def test_an_event_without_a_row_has_no_subject(subject: str, written_as: str | None) -> None:
+    event = Event("session.create.failed", subject, None, "2026-01-01T00:00:00.000000Z", b"{}")
+    outcome = Outcome(State.REJECTED, "x", b"{}", wire.PROBLEM, events=(event,))
+    (message,) = Settled(received(WORST, {}), outcome).events(NAMES)
+    assert (message.properties.headers or {}).get(f"{wire.CLOUD_EVENT}subject") == written_as
+
+
+@given(HOSTILE)
+def test_no_attribute_of_an_event_is_empty(hostile: Hostile) -> None:
+    """CloudEvents 1.0: every attribute that is present is a non-empty string."""
+    for message in messages(hostile):
+        headers = message.properties.headers or {}
+        attributes = {name: value for name, value in headers.items() if name.startswith(wire.CLOUD_EVENT)}
+        assert all(attributes.values()), attributes
