@@ -16,21 +16,21 @@ from src.base import Base, Record
 from src.dialects import Dialect
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 from src.json_values import same
-from src.persistence import identity_map, relations
+from src.persistence import identity_map, relations, write_map
 from src.persistence.chunked_reads import Selection
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
     """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
-    loaded = identity_map.changing(session)
+    rows = write_map.of(session)
     if values.get("id") is None:
         values.pop("id", None)
-    elif await loaded.exists(model, values["id"]):
+    elif await rows.exists(model, values["id"]):
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
     await _check_parents(session, row, values)
     await _check_uniques(session, row, row.__dict__)
-    await loaded.add(row)
+    await rows.add(row)
     return row
 
 
@@ -56,13 +56,13 @@ async def update[M: Record](
     session: AsyncSession, model: type[M], row_id: UUID, changes: Mapping[str, Any], version: int | None = None
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
-    loaded = identity_map.changing(session)
+    rows = write_map.of(session)
     row = await get(session, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(session, row, changes)
     await _check_uniques(session, row, changes)
-    if any(changes.get(name) for name in relations.peers(model)):
-        await loaded.write_new()
+    if any(changes.get(name) for name in relations.self_references(model)):
+        await rows.write_new()
     for name, value in changes.items():
         setattr(row, name, value)
     return row
@@ -70,9 +70,9 @@ async def update[M: Record](
 
 async def delete[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
-    loaded = identity_map.changing(session)
+    rows = write_map.of(session)
     row = await get(session, model, row_id, version)
-    await loaded.remove(row)
+    await rows.remove(row)
     return row
 
 
@@ -90,8 +90,8 @@ async def list[M: Record](  # noqa: A001 - it is called as crud.list
     """
     values = {f"where_{name}": value for name, value in where.items()} | {"limit": limit, "offset": offset}
     named = tuple((name, value is None) for name, value in where.items())
-    loaded = identity_map.of(session)
-    return await loaded.select(_listing(model, loaded.dialect, named, tuple(order)), values)
+    rows = identity_map.of(session)
+    return await rows.select(_listing(model, rows.dialect, named, tuple(order)), values)
 
 
 async def select[M: Record](session: AsyncSession, model: type[M], statement: sa.Select[M]) -> Sequence[M]:
@@ -116,10 +116,10 @@ async def exists(session: AsyncSession, model: type[Base], where: Mapping[str, A
 
 async def check_exist(session: AsyncSession, model: type[Base], ids: Collection[UUID], field: str) -> None:
     """Raise ForeignKey where one of the rows that ``field`` of the request names is not there."""
-    loaded = identity_map.of(session)
-    await loaded.load_parents(model, ids)
+    rows = identity_map.of(session)
+    await rows.load_parents(model, ids)
     for index, row_id in enumerate(ids):
-        if not await loaded.exists(model, row_id):
+        if not await rows.exists(model, row_id):
             raise ForeignKey(errors=[error(f"{field}/{index}", f"names no {model.__name__.lower()}")])
 
 

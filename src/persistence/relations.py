@@ -29,7 +29,7 @@ def parents(model: type[Base]) -> dict[str, type[Base]]:
 
 
 @cache
-def peers(model: type[Base]) -> tuple[str, ...]:
+def self_references(model: type[Base]) -> tuple[str, ...]:
     """The attributes that are foreign keys to the model itself."""
     return tuple(name for name, parent in parents(model).items() if parent is model)
 
@@ -85,10 +85,15 @@ def owners(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
     )
 
 
+def table_name(model: type[Base]) -> str:
+    """Return the name of the model's table."""
+    return str(model.__tablename__)
+
+
 def _models(model: type[Base]) -> Sequence[type[Base]]:
     """In one order in every process: rows are locked in it."""
     models = [mapper.class_ for mapper in inspect(model).registry.mappers]
-    return sorted(models, key=lambda each: str(each.__tablename__))
+    return sorted(models, key=table_name)
 
 
 def _foreign_keys(model: type[Base]) -> set[ForeignKey]:
