@@ -18,6 +18,7 @@ from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 from src.json_values import same
 from src.persistence import identity_map, relations, write_map
 from src.persistence.chunked_reads import Selection
+from src.persistence.identity_map import IdentityMap
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
@@ -28,28 +29,24 @@ async def create[M: Record](session: AsyncSession, model: type[M], **values: Any
     elif await rows.exists(model, values["id"]):
         raise Conflict(errors=[error("id", "is taken")])
     row = model(**values)
-    await _check_parents(session, row, values)
-    await _check_uniques(session, row, row.__dict__)
+    await _check_parents(rows, row, values)
+    await _check_uniques(rows, row, row.__dict__)
     await rows.add(row)
     return row
 
 
 async def get[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """The row, locked where the session writes. Raises NotFound, and VersionMismatch where it has another version."""
-    row = await identity_map.of(session).get(model, row_id)
-    if not isinstance(row, model):
-        raise NotFound(f"There is no {model.__name__.lower()} with this id.")
-    if version is not None and version != row.version:
-        raise VersionMismatch
-    return row
+    return await _get(identity_map.of(session), model, row_id, version)
 
 
 async def find[M: Record](session: AsyncSession, model: type[M], **unique: Any) -> M:
     """The row that has these values in the columns of a unique constraint. Raises NotFound."""
-    row_id = await identity_map.of(session).find(model, tuple(unique), tuple(unique.values()))
+    rows = identity_map.of(session)
+    row_id = await rows.find(model, tuple(unique), tuple(unique.values()))
     if row_id is None:
         raise NotFound(f"There is no {model.__name__.lower()} with this {' and '.join(unique)}.")
-    return await get(session, model, row_id)
+    return await _get(rows, model, row_id)
 
 
 async def update[M: Record](
@@ -57,10 +54,10 @@ async def update[M: Record](
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
     rows = write_map.of(session)
-    row = await get(session, model, row_id, version)
+    row = await _get(rows, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
-    await _check_parents(session, row, changes)
-    await _check_uniques(session, row, changes)
+    await _check_parents(rows, row, changes)
+    await _check_uniques(rows, row, changes)
     if any(changes.get(name) for name in relations.self_references(model)):
         await rows.write_new()
     for name, value in changes.items():
@@ -71,7 +68,7 @@ async def update[M: Record](
 async def delete[M: Record](session: AsyncSession, model: type[M], row_id: UUID, version: int | None = None) -> M:
     """Delete the row and return it as it was. Raises NotFound and VersionMismatch."""
     rows = write_map.of(session)
-    row = await get(session, model, row_id, version)
+    row = await _get(rows, model, row_id, version)
     await rows.remove(row)
     return row
 
@@ -128,21 +125,30 @@ def error(field: str, message: str) -> dict[str, str]:
     return {"pointer": f"/{field}", "message": message}
 
 
-async def _check_parents(session: AsyncSession, row: Record, values: Mapping[str, Any]) -> None:
+async def _get[M: Record](rows: IdentityMap, model: type[M], row_id: UUID, version: int | None = None) -> M:
+    row = await rows.get(model, row_id)
+    if not isinstance(row, model):
+        raise NotFound(f"There is no {model.__name__.lower()} with this id.")
+    if version is not None and version != row.version:
+        raise VersionMismatch
+    return row
+
+
+async def _check_parents(rows: IdentityMap, row: Record, values: Mapping[str, Any]) -> None:
     for name, parent in relations.parents(type(row)).items():
         value = values.get(name)
         if value is None or (parent is type(row) and value == row.id):
             continue
-        if not await identity_map.of(session).exists(parent, value):
+        if not await rows.exists(parent, value):
             raise ForeignKey(errors=[error(name, f"names no {parent.__name__.lower()}")])
 
 
-async def _check_uniques(session: AsyncSession, row: Record, changes: Mapping[str, Any]) -> None:
+async def _check_uniques(rows: IdentityMap, row: Record, changes: Mapping[str, Any]) -> None:
     """Raise Conflict where another row has a unique value that this one is to have."""
     changed = [names for names in relations.uniques(type(row)) if any(name in changes for name in names)]
     for names in changed:
         values = tuple(changes[name] if name in changes else getattr(row, name) for name in names)
-        if await identity_map.of(session).find(type(row), names, values) not in (None, row.id):
+        if await rows.find(type(row), names, values) not in (None, row.id):
             raise Conflict(errors=[error(name, "is taken") for name in names])
 
 

@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -120,8 +119,8 @@ class Database:
 
         ``once`` is for a batch that executes a single statement: it needs no BEGIN and COMMIT.
         """
-        make = partial(ReadMap, max_answer=max_answer)
-        async with self._open(self._reading_once if once else self._reading, make) as rows:
+        async with self._open(self._reading_once if once else self._reading, ReadMap) as rows:
+            rows.max_answer = max_answer
             yield rows
 
     @asynccontextmanager

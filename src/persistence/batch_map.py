@@ -6,14 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import inspect
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base, Record
-from src.dialects import Dialect
 from src.persistence import versioning
-from src.persistence.bulk_writes import BulkWriter
 from src.persistence.change_tracking import ChangeTracker
-from src.persistence.failed_statements import FailedStatements
 from src.persistence.identity_map import Unique
 from src.persistence.write_map import WriteMap
 
@@ -30,11 +26,6 @@ class Snapshot:
 
 class BatchMap(WriteMap):
     """The rows of one batch. A request begins, counts its changes, and ends or is undone."""
-
-    failed_statements: FailedStatements
-
-    def __init__(self, session: AsyncSession, dialect: Dialect) -> None:
-        super().__init__(session, dialect, BulkWriter(dialect))
 
     def begin(self) -> ChangeTracker:
         """Begin a request, which has changed nothing yet."""

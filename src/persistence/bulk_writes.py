@@ -8,6 +8,7 @@ the flush as well.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
@@ -20,15 +21,15 @@ from src.dialects import Dialect
 from src.persistence import relations
 
 
+@dataclass(eq=False)
 class BulkWriter:
     """The rows that are pending for one session: ``new`` rows, and the ids of ``deleted`` rows."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self.new: dict[Record, None] = {}
-        self.deleted: dict[type[Record], list[UUID]] = {}
-        self.last = False
-        """Whether the next flush is the last use of the session, which then need not track the inserted rows."""
+    dialect: Dialect
+    new: dict[Record, None] = field(default_factory=dict)
+    deleted: dict[type[Record], list[UUID]] = field(default_factory=dict)
+    last: bool = False
+    """Whether the next flush is the last use of the session, which then need not track the inserted rows."""
 
     def add(self, row: Record) -> None:
         """Insert the row with the next flush."""
@@ -56,7 +57,7 @@ class BulkWriter:
         connection = session.connection()
         for model in sorted(tables, key=_dependency_order):
             arrays = _arrays(model, tables[model])
-            connection.execute(*self._dialect.insert_statement(cast("sa.Table", model.__table__), arrays))
+            connection.execute(*self.dialect.insert_statement(cast("sa.Table", model.__table__), arrays))
         if not self.last:
             for row in new:
                 make_transient_to_detached(row)
@@ -66,7 +67,7 @@ class BulkWriter:
         """Delete the rows, after the session has written its own."""
         deleted, self.deleted = self.deleted, {}
         for model in sorted(deleted, key=_dependency_order, reverse=True):
-            session.connection().execute(_deletion(model, self._dialect), {"ids": sorted(deleted[model])})
+            session.connection().execute(_deletion(model, self.dialect), {"ids": sorted(deleted[model])})
 
     def clear(self) -> None:
         """Discard what is pending, after a rollback."""

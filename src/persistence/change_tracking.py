@@ -1,7 +1,7 @@
 """What one request has changed: each row that the request got is compared with its values from before."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import inspect
@@ -25,14 +25,14 @@ class Update:
     names: Collection[str]
 
 
+@dataclass(eq=False, slots=True)
 class ChangeTracker:
     """The rows that a request has added, removed, and got, with the values of these from before."""
 
-    def __init__(self) -> None:
-        self._before: dict[Record, State] = {}
-        self._added: dict[Record, None] = {}
-        self._removed: dict[Record, State] = {}
-        self._updated: dict[Record, Update] = {}
+    _before: dict[Record, State] = field(default_factory=dict)
+    _added: dict[Record, None] = field(default_factory=dict)
+    _removed: dict[Record, State] = field(default_factory=dict)
+    _updated: dict[Record, Update] = field(default_factory=dict)
 
     def track(self, row: Record) -> None:
         """Count changes of the row from now on as the request's."""

@@ -17,9 +17,9 @@ _INFO = "failed statements"
 
 @dataclass(slots=True)
 class FailedStatements:
-    """The errors of one connection. ``first`` is the first one since ``take``; ``standing`` prevents the commit.
+    """The errors of one connection. ``standing`` prevents the commit.
 
-    A rollback, also to a savepoint, clears ``standing``; ``first`` tells a caller of a statement that failed within.
+    A rollback, also to a savepoint, clears ``standing``. ``first`` stays until its reader clears it.
     """
 
     first: BaseException | None = None
@@ -31,11 +31,6 @@ class FailedStatements:
         failed: Self = (await session.connection()).info.setdefault(_INFO, cls())
         failed.first = None
         return failed
-
-    def take(self) -> BaseException | None:
-        """Return the first error since the last call."""
-        error, self.first = self.first, None
-        return error
 
 
 def watch(engine: sa.Engine) -> None:

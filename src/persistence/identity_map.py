@@ -12,8 +12,8 @@ the session of an application.
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,34 +30,37 @@ INFO = "rows"
 type Unique = tuple[type[Base], tuple[str, ...], tuple[Any, ...]]
 
 
-@dataclass
+type Sets[K, V] = defaultdict[K, set[V]]
+
+
+@dataclass(slots=True)
 class LoadPlan:
     """What a batch names: rows to change, rows referred to, unique values."""
 
-    rows: dict[type[Record], set[UUID]]
-    parents: dict[type[Base], set[UUID]]
-    uniques: dict[tuple[type[Record], tuple[str, ...]], set[tuple[Any, ...]]]
+    rows: Sets[type[Record], UUID] = field(default_factory=lambda: defaultdict(set))
+    parents: Sets[type[Base], UUID] = field(default_factory=lambda: defaultdict(set))
+    uniques: Sets[tuple[type[Record], tuple[str, ...]], tuple[Any, ...]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
 
-    def __init__(self) -> None:
-        self.rows, self.parents, self.uniques = defaultdict(set), defaultdict(set), defaultdict(set)
 
-
+@dataclass(eq=False)
 class IdentityMap(ABC):
     """What all kinds of sessions share: rows by id, rows referred to, and the owners of unique values."""
 
-    locks = True
+    locks: ClassVar[bool] = True
     """Whether loads lock the rows."""
-    failed_statements: FailedStatements | None = None
-    """In a batch ``crud`` answers nothing after a failed statement: a request alone could not query any more."""
 
-    def __init__(self, session: AsyncSession, dialect: Dialect) -> None:
-        self.session = session
-        self.dialect = dialect
-        self._by_id: dict[tuple[type[Base], UUID], Record | None] = {}
-        self._parents: dict[tuple[type[Base], UUID], bool] = {}
-        self._by_unique: dict[Unique, UUID | None] = {}
-        self._owned: dict[tuple[type[Base], UUID], list[Unique]] = {}
-        self._dropped: defaultdict[type[Base], set[UUID]] = defaultdict(set)  # loaded again with the next load
+    session: AsyncSession
+    dialect: Dialect
+    failed_statements: FailedStatements = field(default_factory=FailedStatements)
+    """In a batch ``crud`` answers nothing after a failed statement: a request alone could not query any more."""
+    _by_id: dict[tuple[type[Base], UUID], Record | None] = field(default_factory=dict)
+    _parents: dict[tuple[type[Base], UUID], bool] = field(default_factory=dict)
+    _by_unique: dict[Unique, UUID | None] = field(default_factory=dict)
+    _owned: dict[tuple[type[Base], UUID], list[Unique]] = field(default_factory=dict)
+    _dropped: dict[type[Base], set[UUID]] = field(default_factory=dict)
+    """Rows to be loaded again with the next load of their model."""
 
     @abstractmethod
     async def get(self, model: type[Record], row_id: UUID) -> Record | None:
@@ -69,11 +72,11 @@ class IdentityMap(ABC):
 
     async def load(self, plan: LoadPlan) -> None:
         """Load what a batch names, with one statement for each table and kind of name, ordered by table and id."""
-        for model in sorted(plan.rows, key=relations.table_name):
+        for model in sorted(plan.rows, key=lambda each: each.__tablename__):
             await self._load(model, plan.rows[model])
-        for parent in sorted(plan.parents, key=relations.table_name):
+        for parent in sorted(plan.parents, key=lambda each: each.__tablename__):
             await self.load_parents(parent, plan.parents[parent])
-        for model, names in sorted(plan.uniques, key=lambda unique: (relations.table_name(unique[0]), unique[1])):
+        for model, names in sorted(plan.uniques, key=lambda each: (each[0].__tablename__, each[1])):
             await self._load_owners(model, names, plan.uniques[model, names])
 
     async def exists(self, model: type[Base], row_id: UUID) -> bool:
@@ -88,7 +91,7 @@ class IdentityMap(ABC):
         """Query rows that are referred to, with one statement."""
         unknown = {each for each in ids if (model, each) not in self._by_id and (model, each) not in self._parents}
         if unknown:
-            await self._flush_before_load(model, unknown)
+            await self._flush_pending(model, unknown)
             existing = await loading.ids(self.session, self.dialect, model, unknown, lock=self.locks)
             self._parents |= {(model, each): each in existing for each in unknown}
 
@@ -103,7 +106,7 @@ class IdentityMap(ABC):
     async def _load(self, model: type[Record], ids: set[UUID]) -> None:
         """Load these rows, and those of the model that were dropped."""
         ids = ids | {each for each in self._dropped.pop(model, set()) if (model, each) not in self._by_id}
-        await self._flush_before_load(model, ids)
+        await self._flush_pending(model, ids)
         found = await self._query(model, ids)
         self._by_id |= dict.fromkeys(((model, row_id) for row_id in ids), None)
         for row in found:
@@ -111,6 +114,10 @@ class IdentityMap(ABC):
 
     async def _query[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
         return await loading.rows(self.session, self.dialect, model, ids, lock=self.locks)
+
+    async def _flush_pending(self, model: type[Base], ids: Collection[UUID] | None = None) -> None:
+        if self.session.dirty or self.session.new or self.session.deleted:
+            await self._flush_before_load(model, ids)
 
     async def _flush_before_load(  # noqa: B027 - a read has nothing to flush
         self, model: type[Base], ids: Collection[UUID] | None = None
@@ -120,7 +127,7 @@ class IdentityMap(ABC):
     async def _load_owners(self, model: type[Base], names: tuple[str, ...], values: set[tuple[Any, ...]]) -> None:
         unknown = {value for value in values if (model, names, value) not in self._by_unique}
         if unknown:
-            await self._flush_before_load(model)
+            await self._flush_pending(model)
             found = await loading.owners(self.session, model, names, unknown)
             self._by_unique |= {(model, names, value): found.get(value) for value in unknown}
 
@@ -144,6 +151,6 @@ def of(session: AsyncSession) -> IdentityMap:
     rows: IdentityMap | None = session.info.get(INFO)
     if rows is None:
         raise TypeError("crud works on the sessions of a Database: `async with database.session() as session`")
-    if rows.failed_statements and (error := rows.failed_statements.standing):
+    if error := rows.failed_statements.standing:
         raise error
     return rows

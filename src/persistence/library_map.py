@@ -1,24 +1,26 @@
 """The map of a session that an application uses in its own process."""
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from src.base import Base, Record
-from src.dialects import Dialect
 from src.persistence.bulk_writes import BulkWriter
 from src.persistence.version_counter import VersionCounter
 from src.persistence.write_map import WriteMap
 
 
+@dataclass(eq=False)
 class LibraryMap(WriteMap):
     """The rows of an application's session, which the application may also change past ``crud``."""
 
-    def __init__(self, session: AsyncSession, dialect: Dialect) -> None:
-        super().__init__(session, dialect, OrmWriter(dialect))
-        self.versions = VersionCounter(dialect)
+    versions: VersionCounter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = OrmWriter(self.dialect)
+        self.versions = VersionCounter(self.dialect)
 
     def is_locked(self, row: Record) -> bool:
         """Return whether the row was loaded by ``crud``, and so locked before it was read."""

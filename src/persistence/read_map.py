@@ -1,27 +1,25 @@
 """The map of a session that only reads: no locks, and no more bytes than an answer may have."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from src.base import Record
-from src.dialects import Dialect
 from src.persistence import chunked_reads
 from src.persistence.chunked_reads import ChunkedReader, Selection
 from src.persistence.identity_map import IdentityMap
 
 
+@dataclass(eq=False)
 class ReadMap(IdentityMap):
     """The rows of one read-only session. The rows that one request selects have at most ``max_answer`` bytes."""
 
-    locks = False
+    locks: ClassVar[bool] = False
 
-    def __init__(self, session: AsyncSession, dialect: Dialect, max_answer: float) -> None:
-        super().__init__(session, dialect)
-        self._max_answer = max_answer
-        self._reader: ChunkedReader | None = None
+    max_answer: float = math.inf
+    _reader: ChunkedReader | None = None
 
     def begin(self) -> None:
         """Begin a request: the bytes of its rows count from zero."""
@@ -34,7 +32,7 @@ class ReadMap(IdentityMap):
 
     async def select[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
         """Return the selected rows. Raises ResultTooLarge."""
-        self._reader = self._reader or ChunkedReader(self.session, self.dialect, self._max_answer)
+        self._reader = self._reader or ChunkedReader(self.session, self.dialect, self.max_answer)
         return await self._reader.select(selection, values)
 
     async def _query[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:

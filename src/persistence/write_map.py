@@ -1,6 +1,7 @@
 """What the maps of all sessions that write share: locked rows, and changes that are not flushed yet."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Base, Record
 from src.clock import now
-from src.dialects import Dialect
 from src.persistence import cascades, identity_map, loading, relations
 from src.persistence.bulk_writes import BulkWriter
 from src.persistence.change_tracking import ChangeTracker
@@ -17,15 +17,17 @@ from src.persistence.chunked_reads import Selection
 from src.persistence.identity_map import IdentityMap
 
 
+@dataclass(eq=False)
 class WriteMap(IdentityMap):
     """The rows of a session that writes. ``changes`` are those since the request or the transaction began."""
 
-    def __init__(self, session: AsyncSession, dialect: Dialect, writer: BulkWriter) -> None:
-        super().__init__(session, dialect)
-        self.writer = writer
-        self.changes = ChangeTracker()
-        self.stale = False
-        """Whether a statement of a handler's own may have changed any row."""
+    writer: BulkWriter = field(init=False)
+    changes: ChangeTracker = field(default_factory=ChangeTracker)
+    stale: bool = False
+    """Whether a statement of a handler's own may have changed any row."""
+
+    def __post_init__(self) -> None:
+        self.writer = BulkWriter(self.dialect)
 
     async def get(self, model: type[Record], row_id: UUID) -> Record | None:
         """Return the row, locked, and track its changes from now on."""
@@ -82,7 +84,8 @@ class WriteMap(IdentityMap):
 
     async def write_unique_values(self) -> None:
         """Flush the rows whose unique values have changed: a value is freed before another row takes it."""
-        changed = [row for row in self.changes.held(Record) if self._has_other_uniques(row, row.__dict__)]
+        held = [row for row in self.changes.held(Record) if relations.uniques(type(row))]
+        changed = [row for row in held if self._has_other_uniques(row, row.__dict__)]
         for row in changed:
             self._free_unique_values(row)
         for row in changed:
@@ -145,7 +148,7 @@ class WriteMap(IdentityMap):
         row = self._by_id.pop((model, row_id))
         if row is None:
             return
-        self._dropped[model].add(row_id)
+        self._dropped.setdefault(model, set()).add(row_id)
         if row in self.session:
             self.session.expunge(row)
 

@@ -5,7 +5,7 @@ and only if its row exists.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -40,18 +40,18 @@ class Entry:
         return self.fingerprint == request.fingerprint
 
 
+@dataclass(slots=True)
 class SeenRequests:
     """The requests that were served before: ``found`` in the table, or ``served`` by the batch itself."""
 
-    def __init__(self, found: Mapping[bytes, Entry], served: Mapping[bytes, Entry] | None = None) -> None:
-        self._found = found
-        self.served = dict(served or {})
+    found: Mapping[bytes, Entry]
+    served: dict[bytes, Entry] = field(default_factory=dict)
 
     def get(self, request: Request[Any] | RejectedRequest) -> Entry | None:
         """Return the request that was served before under the same key."""
         if request.key is None:
             return None
-        return self._found.get(request.key) or self.served.get(request.key)
+        return self.found.get(request.key) or self.served.get(request.key)
 
     def reject(self, request: RejectedRequest) -> Outcome:
         """Return the stored outcome of the same request, or else its rejection."""
@@ -60,12 +60,12 @@ class SeenRequests:
 
     def remember(self, request: Request[Any], outcome: Outcome) -> None:
         """Remember the outcome, if it is final and the first one of its key."""
-        if request.key and outcome.final and request.key not in self._found:
+        if request.key and outcome.final and request.key not in self.found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))
 
     def copy(self) -> "SeenRequests":
         """Return a copy, to be discarded if its requests are rolled back."""
-        return SeenRequests(self._found, self.served)
+        return SeenRequests(self.found, dict(self.served))
 
 
 async def look_up(connection: AsyncConnection, dialect: Dialect, keys: Collection[bytes]) -> dict[bytes, Entry]:

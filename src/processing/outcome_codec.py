@@ -8,7 +8,7 @@ from src.processing.request import Event, Outcome, State
 
 COMPRESS_FROM = 1024  # bytes
 FORMAT = 1
-"""Version of the encoding. A field that is added at the end leaves it; a version of the code that changes it reads both."""
+"""Version of the encoding. A field that is added at the end leaves it; a change of it needs code that reads both."""
 
 _STATES = {state.value for state in State}
 _ZLIB = 0x78  # the first byte of a zlib stream, and of no msgpack array of less than 16

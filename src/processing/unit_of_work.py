@@ -42,7 +42,8 @@ class _Batch:
 
     def caught_failure(self) -> BaseException | None:
         """Return the error of a failed statement that a handler has caught. Raises it if it is transient."""
-        error = self.rows.failed_statements.take()
+        failed = self.rows.failed_statements
+        error, failed.first = failed.first, None
         ours = error and translate(error)
         if isinstance(ours, (Transient, Unavailable)):
             raise ours from error
@@ -116,7 +117,7 @@ class UnitOfWork:
         """Load the rows that the requests name, and run the requests one after the other."""
         plan = LoadPlan()
         for request in requests:
-            if batch.seen.get(request) is None:
+            if request.key not in batch.seen.found:
                 request.operation.row_names.plan_load(plan, request.data)
         await batch.rows.load(plan)
         return [await self._answer(batch, request) for request in requests]
@@ -152,7 +153,7 @@ class UnitOfWork:
                 await batch.rows.session.flush()
         except Exception as raised:
             batch.rows.clear()
-            batch.rows.failed_statements.take()
+            batch.rows.failed_statements.first = None
             cause = translate(raised.__cause__ if isinstance(raised, _ChangesRemain) and raised.__cause__ else raised)
             if isinstance(cause, (Transient, Unavailable)) or not isinstance(cause, Exception):
                 raise
