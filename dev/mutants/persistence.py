@@ -5,15 +5,15 @@ from dev.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "no flush before a deletion that takes others along",
-        "src/persistence/identity_map.py",
-        "        await self._session.flush()\n        connection = await",
+        "src/persistence/write_map.py",
+        "        await self.session.flush()\n        connection = await",
         "        connection = await",
         ["tests/processing/test_batches.py::test_a_row_can_be_made_and_deleted_and_made_anew_in_one_batch"],
     ),
     Mutant(
         "what a deletion reaches is not read again",
-        "src/persistence/identity_map.py",
-        "        for model in consequences.models:\n            await self._reread(model)\n",
+        "src/persistence/write_map.py",
+        "        for model in consequences.models:\n            await self._reload(model)\n",
         "",
         [
             "tests/processing/test_batches.py::test_what_refers_to_a_row_that_goes_with_its_parent_is_answered_as_the_database_left_it"
@@ -21,7 +21,7 @@ MUTANTS = [
     ),
     Mutant(
         "a handler's rows are forgotten by a deletion",
-        "src/persistence/identity_map.py",
+        "src/persistence/write_map.py",
         "        held = self.changes.held(model)\n",
         "        held: list[Record] = []\n",
         [
@@ -30,9 +30,9 @@ MUTANTS = [
     ),
     Mutant(
         "listed rows are nobody's change",
-        "src/persistence/identity_map.py",
-        "            self._note(row)\n            self.changes.get(row)\n",
-        "            self._note(row)\n",
+        "src/persistence/write_map.py",
+        "            self._add(row)\n            self.changes.track(row)\n",
+        "            self._add(row)\n",
         [
             "tests/processing/test_batches.py::test_a_row_that_a_handler_found_in_a_list_and_changed_has_a_version_more_and_an_event"
         ],
@@ -40,15 +40,15 @@ MUTANTS = [
     Mutant(
         "listed rows are not locked",
         "src/persistence/loading.py",
-        "        locked = statement.with_for_update(key_share=True)\n",
-        "        locked = statement\n",
+        "    locked = statement.with_for_update(key_share=True)\n",
+        "    locked = statement\n",
         ["tests/processing/test_batches.py::test_what_a_handler_has_listed_waits_for_it"],
     ),
     Mutant(
         "a freed name stays taken",
-        "src/persistence/identity_map.py",
-        "        await self._write_renamed()\n        if (model",
-        "        if (model",
+        "src/persistence/write_map.py",
+        "        await self.write_unique_values()\n        return await super().find",
+        "        return await super().find",
         ["tests/processing/test_batches.py::test_a_name_that_is_freed_can_be_taken_by_the_same_request"],
     ),
     Mutant(
@@ -61,34 +61,34 @@ MUTANTS = [
     Mutant(
         "a deletion counts no versions",
         "src/persistence/cascades.py",
-        'counted = {"version": model.version + 1, "updated_at": MOMENT} if issubclass(model, Record) else {}',
-        "counted: dict[str, Any] = {}",
+        "values(emptied | versioning.increment_in_sql(model, MOMENT))",
+        "values(emptied)",
         ["tests/processing/test_batches.py::test_a_deletion_counts_the_versions_of_the_rows_that_referred_to_it"],
     ),
     Mutant(
         "children are written before parents",
         "src/persistence/bulk_writes.py",
-        "        for model in sorted(tables, key=_dependency):",
-        "        for model in sorted(tables, key=_dependency, reverse=True):",
+        "        for model in sorted(tables, key=_dependency_order):",
+        "        for model in sorted(tables, key=_dependency_order, reverse=True):",
         ["tests/processing/test_batches.py::test_parents_and_children_of_one_batch_are_written_together"],
     ),
     Mutant(
         "a leaf that is deleted may be made anew at once",
-        "src/persistence/identity_map.py",
-        "        if self.writes.removes(row):\n            await self._session.flush()\n",
+        "src/persistence/write_map.py",
+        "        if row.id in self.writer.deleted.get(type(row), ()):\n            await self.session.flush()\n",
         "",
         ["tests/processing/test_batches.py::test_a_leaf_can_be_deleted_and_made_anew_in_one_batch"],
     ),
     Mutant(
         "written rows are unknown to the session",
         "src/persistence/bulk_writes.py",
-        "        if not self.last:\n            _attach(session, new)\n",
-        "",
+        "        if not self.last:\n",
+        "        if False:\n",
         ["tests/processing/test_batches.py::test_a_row_can_be_changed_after_it_was_written_in_the_middle_of_a_batch"],
     ),
     Mutant(
         "what is taken back stays in the rows",
-        "src/persistence/identity_map.py",
+        "src/persistence/batch_map.py",
         "                setattr(row, name, value)\n",
         "                pass\n",
         [
@@ -97,9 +97,9 @@ MUTANTS = [
     ),
     Mutant(
         "a row made by a refused request is written",
-        "src/persistence/identity_map.py",
-        "            self.writes.drop(row)\n            self._free_uniques(row)\n",
-        "            self._free_uniques(row)\n",
+        "src/persistence/batch_map.py",
+        "            self.writer.discard(row)\n            self._free_unique_values(row)\n",
+        "            self._free_unique_values(row)\n",
         [
             "tests/processing/test_row_size.py::test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_once"
         ],
@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant(
         "rows are listed however large they are",
         "src/persistence/chunked_reads.py",
-        "        return cls(model, statement, sized, statement.where(total <= PIECE))\n",
+        "        return cls(model, statement, sized, statement.where(total <= CHUNK))\n",
         "        return cls(model, statement, sized, statement)\n",
         ["tests/persistence/test_chunked_reads.py::test_a_list_of_large_rows_reads_no_more_than_an_answer_and_a_piece"],
     ),
@@ -121,34 +121,34 @@ MUTANTS = [
     Mutant(
         "crud goes on after a refusal",
         "src/persistence/identity_map.py",
-        "        rows.refusals.check()\n",
+        "        raise error\n",
         "        pass\n",
         ["tests/processing/test_properties.py::test_what_was_found_once"],
     ),
     Mutant(
         "what a session of one's own changes is not counted",
         "src/persistence/write_session.py",
-        "loaded.versions is not None and loaded.versions.count(self, loaded.locked)",
+        "rows.versions.count(self, rows.is_locked)",
         "False",
         ["tests/library/test_versions.py::test_a_change_counts_when_it_is_written"],
     ),
     Mutant(
         "a row counts each time it is written",
-        "src/persistence/versioning.py",
-        "written if self._given.get(row) == written else written + 1",
-        "written + 1",
+        "src/persistence/version_counter.py",
+        "written - 1 if self._given.get(row) == written else written",
+        "written",
         ["tests/library/test_versions.py::test_several_changes_of_a_transaction_count_once"],
     ),
     Mutant(
         "what changes in a new row counts",
-        "src/persistence/versioning.py",
+        "src/persistence/version_counter.py",
         "        self._given |= {row: row.version for row in session.new if isinstance(row, Record)}\n",
         "",
         ["tests/library/test_versions.py::test_a_new_row_has_version_1_whatever_its_transaction_does_to_it"],
     ),
     Mutant(
         "what the session's own deletion changes is not counted",
-        "src/persistence/versioning.py",
+        "src/persistence/version_counter.py",
         'session.connection().execute(update, {"row_id": row.id, "moment": now()})',
         "pass",
         ["tests/library/test_versions.py::test_what_a_deletion_changes_counts"],
@@ -156,36 +156,36 @@ MUTANTS = [
     Mutant(
         "a commit of one's own begins nothing anew",
         "src/persistence/write_session.py",
-        "        loaded.versions.forget()\n",
+        "        rows.versions.clear()\n",
         "",
         ["tests/library/test_versions.py::test_each_commit_counts"],
     ),
     Mutant(
         "crud knows after a commit what it knew before",
         "src/persistence/write_session.py",
-        "        loaded.versions.forget()\n        loaded.lapse()\n",
-        "        loaded.versions.forget()\n",
+        "        rows.versions.clear()\n        rows.expire_all()\n",
+        "        rows.versions.clear()\n",
         ["tests/library/test_versions.py::test_crud_reads_again_after_a_commit"],
     ),
     Mutant(
         "crud does not see what a session was given past it",
-        "src/persistence/identity_map.py",
-        "        if not self.versions:\n            return\n",
-        "        return\n",
+        "src/persistence/library_map.py",
+        "        if any(isinstance(row, model) and (ids is None or row.id in ids) for row in pending):\n",
+        "        if False:\n",
         ["tests/library/test_versions.py::test_crud_sees_what_the_session_was_given"],
     ),
     Mutant(
         "crud takes changes in a session that reads",
-        "src/persistence/identity_map.py",
-        "    if not rows.lock:\n",
+        "src/persistence/write_map.py",
+        "    if not isinstance(rows, WriteMap):\n",
         "    if False:\n",
         ["tests/library/test_versions.py::test_a_reading_changes_nothing_and_says_so"],
     ),
     Mutant(
         "what a savepoint takes back is not taken back",
-        "src/persistence/identity_map.py",
-        "tracked=versions is not None",
-        "tracked=False",
+        "src/persistence/library_map.py",
+        "        self.writer = OrmWriter(self.dialect)\n",
+        "        self.writer = BulkWriter(self.dialect)\n",
         ["tests/library/test_versions.py::test_what_a_savepoint_takes_back_does_not_count"],
     ),
 ]
