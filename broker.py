@@ -10,7 +10,8 @@ from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
 
-from src.amqp.batch_subscriber import BatchLimits, BatchSubscriber, Handler
+from src.amqp.batch import BatchLimits
+from src.amqp.batch_subscriber import BatchSubscriber, Handler
 from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
 from src.amqp.frames import FrameHandler
 

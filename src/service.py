@@ -15,7 +15,8 @@ from src import models, wire
 from src.admin import doctor
 from src.admin.findings import Finding
 from src.amqp import connections
-from src.amqp.batch_subscriber import BatchLimits, ConsumerPaused
+from src.amqp.batch import BatchLimits
+from src.amqp.batch_subscriber import ConsumerPaused
 from src.amqp.connections import StartupError, TolerantConnection
 from src.amqp.publisher import Publisher
 from src.amqp.topology_recovery import TopologyRecovery

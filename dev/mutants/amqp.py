@@ -5,7 +5,7 @@ from dev.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "a batch is queued from the arrival of its newest request",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/batch.py",
         "return self.deliveries[0].arrived",
         "return self.deliveries[-1].arrived",
         ["tests/telemetry/test_metrics.py::test_a_batch_is_queued_from_the_arrival_of_its_oldest_request"],
@@ -49,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "what is no text is escaped in deliveries alone",
-        "src/amqp/frames.py",
+        "src/amqp/sanitizing.py",
         "    layout = _LAYOUTS.get(payload[:4])\n",
         "    layout = _LAYOUTS[DELIVER] if payload[:4] == DELIVER else None\n",
         ["tests/amqp/test_frames.py::test_whatever_a_frame_holds_what_aiormq_is_given_decodes"],
@@ -70,7 +70,7 @@ MUTANTS = [
     ),
     Mutant(
         "a routing key is cut inside a character",
-        "src/amqp/frames.py",
+        "src/amqp/sanitizing.py",
         '.encode()[:255].decode(errors="ignore")',
         '.encode()[:255].decode(errors="surrogateescape")',
         ["tests/amqp/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         "a window keeps whatever comes",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/window.py",
         "            self.outgrown = self._size > self._limits.window_bytes\n",
         "            self.outgrown = False\n",
         [
@@ -93,7 +93,7 @@ MUTANTS = [
     ),
     Mutant(
         "a narrow window stays narrow",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/window.py",
         "            self.outgrown = sum(self._passed) <= self._limits.window_bytes\n",
         "            self.outgrown = False\n",
         [
@@ -102,14 +102,14 @@ MUTANTS = [
     ),
     Mutant(
         "a suspect is served among others",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/window.py",
         "            if self._suspects(self._arrived[0]):\n                break\n",
         "",
         ["tests/amqp/test_window.py::test_a_batch_ends_before_what_is_taken_alone"],
     ),
     Mutant(
         "a classic queue's count is believed",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/window.py",
         "        if not (delivery.redelivered and self._limits.counts):",
         "        if not delivery.redelivered:",
         ["tests/amqp/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],

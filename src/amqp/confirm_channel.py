@@ -11,7 +11,7 @@ from enum import Enum, auto
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 
-from src.amqp import frames
+from src.amqp import assembling, encoding, frames, sanitizing
 from src.amqp.frames import Message
 
 WRITE_SIZE = 1024 * 1024  # bytes that are written before the socket must have taken them
@@ -73,7 +73,7 @@ class ConfirmChannel:
         self._next = 1
         self._waiting: deque[PendingConfirms] = deque()
         self._writing = asyncio.Lock()
-        self._returning = frames.ContentAssembler(limit=0)
+        self._returning = assembling.ContentAssembler(limit=0)
 
     async def send(self, messages: Sequence[Message]) -> PendingConfirms:
         """Write them all; ``answered`` is done when the broker has answered for each."""
@@ -123,12 +123,12 @@ class ConfirmChannel:
             return False
         if returning.add(kind, payload):
             returning.method = b""
-            message_id = frames.properties(returning.header).message_id
+            message_id = sanitizing.properties(returning.header).message_id
             next((sent for sent in self._waiting if sent.give_back(message_id)), None)
         return True
 
     def _settle(self, payload: bytes, result: Result) -> None:
-        tag, multiple = frames.confirmed(payload)
+        tag, multiple = assembling.confirmed(payload)
         for sent in self._waiting:
             if sent.first <= tag and (multiple or tag <= sent.last):
                 sent.settle(tag, result, multiple=multiple)
@@ -141,8 +141,8 @@ def _written(channel: Channel, messages: Sequence[Message]) -> Iterator[bytes]:
     pieces: list[bytes] = []
     size, limit = 0, channel.max_content_size
     for message in messages:
-        pieces.append(frames.publish(channel.number, message.exchange, message.routing_key, message.mandatory))
-        pieces += frames.content(channel.number, message.properties, message.body, limit if limit > 0 else WRITE_SIZE)
+        pieces.append(encoding.publish(channel.number, message.exchange, message.routing_key, message.mandatory))
+        pieces += encoding.content(channel.number, message.properties, message.body, limit if limit > 0 else WRITE_SIZE)
         size += len(message.body)
         if size >= WRITE_SIZE:
             yield b"".join(pieces)

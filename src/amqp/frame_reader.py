@@ -14,7 +14,7 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
-from . import frames
+from . import frames, sanitizing
 
 SIGN_OF_LIFE = 1.0
 """Seconds: aiormq counts frames to know that a connection is not stuck, and sees none of those that are tapped."""
@@ -58,9 +58,9 @@ class FrameReader(asyncio.StreamReader):
 
     def _hand_on(self, kind: int, channel: int, payload: bytes) -> None:
         if kind == frames.HEADER:
-            payload = frames.tolerable_header(payload)
+            payload = sanitizing.tolerable_header(payload)
         elif kind == frames.METHOD:
-            payload = frames.tolerable_method(payload)
+            payload = sanitizing.tolerable_method(payload)
         super().feed_data(frames.frame(kind, channel, payload))
 
     def _show_life(self) -> None:

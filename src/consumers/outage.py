@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from src import backoff
-from src.amqp.batch_subscriber import Batch, ConsumerPaused
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import ConsumerPaused
 from src.consumers.request_batch import Apply, Outcomes, RequestBatch
 from src.database import Database
 from src.errors import DeadlineExceeded, Transient, Unavailable

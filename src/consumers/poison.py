@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from src.amqp.batch_subscriber import TOLERATED, Batch, Handler
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import TOLERATED, Handler
 from src.amqp.frames import Delivery
 from src.consumers.messages import Settled
 from src.consumers.outage import OutageRetry, StillUnavailable

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pamqp import body, commands, header, heartbeat
 from pamqp.commands import Basic
 
-from src.amqp import frame_reader, frames
-from src.amqp.frames import UNDECODABLE, Delivery, Properties, tolerable_header, tolerable_method
+from src.amqp import assembling, encoding, frame_reader, frames, sanitizing
+from src.amqp.frames import UNDECODABLE, Delivery, Properties
+from src.amqp.sanitizing import tolerable_header, tolerable_method
 from tests.support.marshalled import NAMES, nested, payload, short, table
 
 TAPPED, PLAIN = 1, 2
@@ -216,7 +217,7 @@ def sound_or_salvaged(data: bytes) -> header.ContentHeader:
 @example(b"\xff\xff")
 def test_a_header_reads_as_pamqp_would_read_it(properties: bytes) -> None:
     data = struct.pack(">HHQ", 60, 0, 0) + properties
-    found, expected = frames.properties(data), sound_or_salvaged(data).properties
+    found, expected = sanitizing.properties(data), sound_or_salvaged(data).properties
     assert {name: getattr(found, name) or None for name in NAMES} == {name: expected[name] or None for name in NAMES}
 
 
@@ -246,7 +247,7 @@ def test_what_is_published_is_written_as_pamqp_writes_it(
     properties = Basic.Properties(**{name: getattr(given_, name) for name in NAMES if name != "cluster_id"})
     pieces = [content[begin : begin + limit] for begin in range(0, len(content), limit)]
     expected: list[Any] = [publish, header.ContentHeader(0, len(content), properties), *map(body.ContentBody, pieces)]
-    written = [frames.publish(7, "exchange", routing_key, mandatory), *frames.content(7, given_, content, limit)]
+    written = [encoding.publish(7, "exchange", routing_key, mandatory), *encoding.content(7, given_, content, limit)]
     assert b"".join(written) == b"".join(pamqp.frame.marshal(each, 7) for each in expected)
 
 
@@ -292,7 +293,7 @@ async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes]
 async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tuple[int, Any]], list[Delivery]]:
     """The same, as pamqp has decoded it: channels and frames."""
     reader, delivered = frame_reader.FrameReader(asyncio.get_running_loop()), list[Delivery]()
-    reader.taps[TAPPED] = frames.DeliveryAssembler(delivered.append, limit)
+    reader.taps[TAPPED] = assembling.DeliveryAssembler(delivered.append, limit)
     receiver = FrameReceiver(reader)
     for piece in pieces:
         reader.feed_data(piece)
@@ -331,7 +332,7 @@ def test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_on_a_tapped_channel_raise(data: bytes) -> None:
     """A broker that breaks the protocol is aiormq's to complain of."""
-    deliveries = frames.DeliveryAssembler(lambda _: None, limit=10)
+    deliveries = assembling.DeliveryAssembler(lambda _: None, limit=10)
     deliver = pamqp.frame.marshal(commands.Basic.Deliver("c", 1, exchange="", routing_key="k"), 1)[7:-1]
     for kind, payload_ in ((frames.METHOD, deliver), (frames.HEADER, struct.pack(">HHQ", 60, 0, len(data)) + data)):
         assert deliveries(kind, payload_)

@@ -7,7 +7,8 @@ import pytest
 from pamqp import commands, header
 
 from src.amqp import frames
-from src.amqp.batch_subscriber import Batch, BatchLimits, Window
+from src.amqp.batch import Batch, BatchLimits
+from src.amqp.window import Window
 
 PARTITION = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
 CLASSIC = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.confirm_channel import ConfirmChannel
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 import config
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.frames import Delivery, Properties
 from src.clock import now
 from src.consumers.outage import OutageDeadline, OutageRetry
