@@ -17,11 +17,11 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
-from src import backoff
 from src.amqp.batch import Batch, BatchLimits
 from src.amqp.connections import LOST, close_channel, told_to_end
 from src.amqp.frames import FrameHandler
 from src.amqp.window import Window
+from src.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,11 @@ class BatchSubscriber(RabbitSubscriber):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pausing, window = backoff.growing(), Window(self._limits, self._stopping)
+        backoff, window = Backoff(), Window(self._limits, self._stopping)
         while not self._stopping.is_set():
             try:
                 await self._open(window)
-                pausing = backoff.growing()
+                backoff.reset()
                 await self._consume(window)
             except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
                 why = str(reason) or repr(reason)
@@ -110,7 +110,7 @@ class BatchSubscriber(RabbitSubscriber):
                 if told_to_end():
                     raise
             window = window.following()
-            await backoff.wait(self._stopping, next(pausing))
+            await backoff.pause(self._stopping)
 
     async def _open(self, window: Window) -> None:
         """Open the window on a channel of its own. Raises Pause where there is none to be had."""

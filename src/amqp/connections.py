@@ -13,7 +13,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
-from .. import backoff
+from ..backoff import Backoff
 from ..errors import why
 from .frame_reader import FrameTransport
 from .frames import FrameHandler
@@ -93,14 +93,13 @@ class Outbound:
 
 async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
     """Wait until the connection is up and not blocked by an alarm of the broker."""
-    for pause in backoff.growing(longest=0.5):
-        if connection is None or connection.is_closed:
-            break
+    backoff = Backoff(longest=0.5)
+    while connection is not None and not connection.is_closed:
         await connection.connected.wait()
         up = connection.transport and connection.transport.connection
         if up and await _unblocked(up):
             return up
-        await asyncio.sleep(pause)
+        await backoff.pause()
     raise ConnectionError("the connection is closed")
 
 
@@ -138,7 +137,8 @@ async def close_channel(channel: Channel) -> None:
 
 async def wait_until_up(url: str) -> None:
     """Return when the broker lets us in. Raises Refused where it answers, but does not."""
-    for pause in backoff.growing(first=0.5):
+    backoff = Backoff(first=0.5)
+    while True:
         try:
             connection = await asyncio.wait_for(aiormq.connect(named(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
@@ -151,7 +151,7 @@ async def wait_until_up(url: str) -> None:
             if isinstance(error.__cause__, SSLCertVerificationError):
                 raise StartupError(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
             log.warning("waiting for RabbitMQ at %s: %s", place(url), why(error))
-            await asyncio.sleep(pause)
+            await backoff.pause()
         else:
             await connection.close()
             return

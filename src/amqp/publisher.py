@@ -9,10 +9,11 @@ from typing import assert_never
 
 from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
-from src import backoff, wire
+from src import wire
 from src.amqp.confirm_channel import ConfirmChannel, Result
 from src.amqp.connections import LOST, Outbound, cancelled_by_loss
 from src.amqp.frames import Message
+from src.backoff import Backoff
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,9 @@ class Publisher:
     async def publish(self, messages: Sequence[Message], tries: RetryPolicy) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
         taken, pending, apart = [False] * len(messages), list(range(len(messages))), False
-        for tried, pause in enumerate(backoff.growing(first=0.1, longest=2), 1):
-            if not pending:
-                break
+        backoff, tried = Backoff(longest=2), 0
+        while pending:
+            tried += 1
             with metrics.BROKER.waiting(self):
                 await self._outbound.ready()
             attempted = [messages[index] for index in pending]
@@ -87,7 +88,7 @@ class Publisher:
             if Result.MISSING in results:
                 await self._restore()
             if pending:
-                await asyncio.sleep(pause)
+                await backoff.pause()
         return taken
 
     async def _attempt_apart(self, messages: Sequence[Message], tries: RetryPolicy) -> list[Result]:

@@ -13,8 +13,9 @@ from aio_pika import exceptions
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from .. import backoff, wire
+from .. import wire
 from ..amqp import connections
+from ..backoff import Backoff
 from .events import subscribe
 from .failures import NoReply, NoService
 from .messages import Event, Options, Reply, read_reply, write_request
@@ -168,7 +169,7 @@ class Client:
 
         Raises ConnectionError as soon as the client is closed.
         """
-        delays = backoff.growing(longest=1)
+        backoff = Backoff(longest=1)
         while not self._closed.done():
             running = asyncio.ensure_future(attempt())
             try:
@@ -181,7 +182,7 @@ class Client:
                     return running.result()
                 if isinstance(error, _REFUSED) or not isinstance(error, connections.LOST):
                     raise error
-            await asyncio.wait({self._closed}, timeout=next(delays))
+            await asyncio.wait({self._closed}, timeout=backoff.delay())
         raise ConnectionError("the client is closed")
 
     async def _wait_for(self, running: asyncio.Future[Any]) -> None:

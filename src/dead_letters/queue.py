@@ -13,8 +13,9 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 
-from src import backoff, wire
+from src import wire
 from src.amqp import connections
+from src.backoff import Backoff
 from src.client import NoService
 from src.dead_letters.dead_letter import DeadLetter
 
@@ -112,8 +113,9 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
 async def _returned(connection: aio_pika.abc.AbstractConnection, queue: str, count: int) -> None:
     """Return when the queue has so many dead letters: it has them a moment after the channel is closed."""
     channel = await connection.channel()
-    for pause in backoff.growing(first=0.01, longest=0.1):
+    backoff = Backoff(first=0.01, longest=0.1)
+    while True:
         declared = await channel.declare_queue(queue, passive=True)
         if (declared.declaration_result.message_count or 0) >= count:
             return
-        await asyncio.sleep(pause)
+        await backoff.pause()

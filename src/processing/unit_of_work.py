@@ -4,14 +4,13 @@ The answers and the rows are those that the same requests would have given one b
 together is run again in halves, each under a savepoint, until the request at fault is alone.
 """
 
-import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from src.backoff import Backoff
 from src.base import Record
 from src.clock import now, timestamp
 from src.database import Database
@@ -29,7 +28,8 @@ from src.telemetry import metrics
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the infrastructure's fault
-JITTER = 0.05  # seconds, times the attempt
+FIRST_DELAY = 0.02  # seconds: a deadlock or a concurrent duplicate is over as soon as the other transaction ends
+LONGEST_DELAY = 0.2  # seconds: the batch holds its deliveries meanwhile
 
 type Requests = Sequence[Request[Operation]]
 type Asked = Sequence[Request[Operation] | RejectedRequest]
@@ -91,11 +91,12 @@ class UnitOfWork:
             return await self._persist(asked, self._in_halves)
 
     async def _persist(self, asked: Asked, way: _Way) -> list[Outcome]:
-        for attempt in range(ATTEMPTS):
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        for _ in range(ATTEMPTS):
             try:
                 return await self._transact(asked, way)
             except (Transient, inbox.ConcurrentDuplicate):
-                await asyncio.sleep(random.uniform(0, JITTER * attempt))
+                await backoff.pause()
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
     async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
