@@ -57,7 +57,7 @@ class Service:
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self.fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
         self.replying = connections.Outbound(  # of its own: RabbitMQ closes it for some forged reply addresses
-            url, f"{settings.service_name} replies", connections.AT_ONCE
+            url, f"{settings.service_name} replies", connections.REPLY_RECONNECT_INTERVAL
         )
         topology = _topology(settings, names, self.operations.values())
         self.topology_recovery = TopologyRecovery(topology.declare, self.broker.open_channel)

@@ -25,7 +25,7 @@ from src.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-OPEN_TIMEOUT = 30  # seconds that it may take to prepare, to open a channel and to begin to consume
+OPEN_TIMEOUT = 30  # seconds: to prepare and to begin to consume; a broker may accept a connection and never answer
 
 
 class ConsumerPaused(Exception):
@@ -115,7 +115,7 @@ class BatchSubscriber(RabbitSubscriber):
     async def _open(self, window: Window) -> None:
         """Open the window on a channel of its own. Raises Pause where there is none to be had."""
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):  # a broker may accept, and never answer
+            async with asyncio.timeout(OPEN_TIMEOUT):
                 await self._prepare()
                 await self._begin(window)
         except LOST as error:

@@ -21,11 +21,12 @@ from .frames import FrameHandler
 log = logging.getLogger(__name__)
 
 PORTS = {"amqp": 5672, "amqps": 5671}
-CONNECT_TIMEOUT = 10  # seconds
-HEARTBEAT = 10  # seconds
-RECONNECT_INTERVAL = 1  # seconds
-AT_ONCE = 0.1  # seconds: the interval of a connection that any requester may end
-CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
+CONNECT_TIMEOUT = 10  # seconds: longer than TCP, TLS and the login take with a broker under load
+HEARTBEAT = 10  # seconds: a peer that is gone is noticed after two; RabbitMQ advises 5 to 20
+RECONNECT_INTERVAL = 1  # seconds: a broker that restarts is not flooded with logins
+REPLY_RECONNECT_INTERVAL = 0.1  # seconds: any requester may end the connection that replies go out by
+CLOSE_TIMEOUT = 5  # seconds: a broker that answers at all closes a channel sooner
+ALARM_WARNING_DELAY = 1  # seconds: a shorter alarm of memory or disk is not worth a warning
 
 LOST = (AMQPError, OSError, RuntimeError)
 """What a call on a connection or channel that is gone raises; aiormq raises RuntimeError for one that is closed."""
@@ -107,7 +108,9 @@ async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
     """Whether the connection takes messages, once no alarm blocks it; a blocked one that dies is never unblocked."""
     unblocked, closing = asyncio.ensure_future(up.ready()), up.closing
     try:
-        done, _ = await asyncio.wait({unblocked, closing}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {unblocked, closing}, timeout=ALARM_WARNING_DELAY, return_when=asyncio.FIRST_COMPLETED
+        )
         if not done:
             log.warning("RabbitMQ takes no messages (an alarm of memory or disk?): waiting")
             await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)

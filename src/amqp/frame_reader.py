@@ -16,8 +16,7 @@ from yarl import URL
 
 from . import frames, sanitizing
 
-SIGN_OF_LIFE = 1.0
-"""Seconds: aiormq counts frames to know that a connection is not stuck, and sees none of those that are tapped."""
+LIVENESS_INTERVAL = 1.0  # seconds: shorter than the heartbeat interval, in which aiormq expects to see a frame
 
 _HEARTBEAT = frames.frame(frames.HEARTBEAT, 0, b"")
 _KINDS = (frames.METHOD, frames.HEADER, frames.BODY, frames.HEARTBEAT)
@@ -64,7 +63,7 @@ class FrameReader(asyncio.StreamReader):
         super().feed_data(frames.frame(kind, channel, payload))
 
     def _show_life(self) -> None:
-        if self._clock() - self._seen_alive > SIGN_OF_LIFE:
+        if self._clock() - self._seen_alive > LIVENESS_INTERVAL:
             self._seen_alive = self._clock()
             super().feed_data(_HEARTBEAT)
 

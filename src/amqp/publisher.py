@@ -18,8 +18,10 @@ from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-CONFIRM_TIMEOUT = 10  # seconds
-ROUND_TRIP = 5  # seconds that a broker may take to answer
+CONFIRM_TIMEOUT = 10  # seconds: a broker that is up confirms sooner, also while its disk is busy
+PROBE_TIMEOUT = 5  # seconds: a broker that is up opens and closes a channel sooner
+FIRST_DELAY = 0.1  # seconds: a queue that was full may have room again by then
+LONGEST_DELAY = 2  # seconds: the batch holds its deliveries until its messages are confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Publisher:
     async def publish(self, messages: Sequence[Message], tries: RetryPolicy) -> list[bool]:
         """Whether the broker has taken each message. While the connection is down or blocked this waits."""
         taken, pending, apart = [False] * len(messages), list(range(len(messages))), False
-        backoff, tried = Backoff(longest=2), 0
+        backoff, tried = Backoff(FIRST_DELAY, LONGEST_DELAY), 0
         while pending:
             tried += 1
             with metrics.BROKER.waiting(self):
@@ -146,7 +148,7 @@ class Publisher:
         """Ask the broker: a connection that is blocked or dead confirms nothing, and nobody has refused anything."""
         try:
             with cancelled_by_loss():
-                async with asyncio.timeout(ROUND_TRIP):
+                async with asyncio.timeout(PROBE_TIMEOUT):
                     channel = await self._outbound.open_channel()
                     await channel.close()
         except LOST:

@@ -12,9 +12,9 @@ from src.amqp.connections import cancelled_by_loss, close_channel
 
 log = logging.getLogger(__name__)
 
-LOOK = 5  # seconds between two looks for what is missing
-NOTICE = 1  # seconds in which the broker tells all consumers of a queue that it is gone
-PATIENCE = 30  # seconds that a look may take
+CHECK_INTERVAL = 5  # seconds: messages to a deleted exchange wait so long, and a check costs a dozen passive declares
+CANCEL_NOTICE = 1  # seconds: the broker notifies all consumers of a deleted queue within milliseconds
+CHECK_TIMEOUT = 30  # seconds: a declare of a quorum queue waits for the election of its leader
 
 type OpenChannel = Callable[[], Awaitable[Channel]]
 
@@ -73,7 +73,7 @@ class RecoveryChannel:
     async def _give_notice(self) -> None:
         """RabbitMQ 3.10 does not cancel the consumer of a quorum queue that is there again, and gives it nothing."""
         if not self._noticed:
-            await asyncio.sleep(NOTICE)
+            await asyncio.sleep(CANCEL_NOTICE)
             self._noticed = True
 
     def _note(self, name: str) -> None:
@@ -107,7 +107,7 @@ class TopologyRecovery:
         """Everything is there afterwards, if that can be: who needs it tries again in any case."""
         try:
             with cancelled_by_loss():
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(CHECK_TIMEOUT):
                     await self.declare()
         except Exception as error:  # nobody watches the task that looks, and it must go on whatever happens
             log.warning("what may be missing on the broker could not be declared: %r", error)
@@ -115,5 +115,5 @@ class TopologyRecovery:
     async def watch(self) -> None:
         """Look for what is missing now and then, also where nobody publishes to it."""
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(CHECK_INTERVAL)
             await self.restore()

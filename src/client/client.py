@@ -26,7 +26,7 @@ _NO_SERVICE = (exceptions.ChannelNotFoundEntity, exceptions.PublishError)
 _REFUSED = (*_NO_SERVICE, ChannelAccessRefused, exceptions.ChannelPreconditionFailed)
 """What the broker would say again, however often it is tried."""
 
-END_TIMEOUT = 1  # seconds: an attempt that is cancelled ends sooner, but for one that waits for a dead connection
+END_TIMEOUT = 1  # seconds: a cancelled attempt ends sooner, unless it waits for a dead connection
 
 
 class _Lane:

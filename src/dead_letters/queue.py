@@ -20,8 +20,8 @@ from src.client import NoService
 from src.dead_letters.dead_letter import DeadLetter
 
 LARGEST_WINDOW = 65535  # messages that a channel can hold
-NEXT_TIMEOUT = 5  # seconds: after them another consumer has the next dead letter
-RETURN_TIMEOUT = 2  # seconds: the queue has back within them what was looked at
+NEXT_TIMEOUT = 5  # seconds: the broker delivers within milliseconds, unless another consumer has the dead letter
+RETURN_TIMEOUT = 2  # seconds: the broker requeues the deliveries of a closed channel sooner
 
 
 class NoSuchDeadLetter(Exception):

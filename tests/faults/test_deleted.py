@@ -28,7 +28,7 @@ async def shared(postgres_url: str, template: str, private_rabbitmq: RabbitServe
     """A service of two partitions that looks often for what is missing."""
     async with harness.isolated(postgres_url, template, private_rabbitmq.url) as settings:
         chosen = settings.model_copy(update={"write_partitions": PARTITIONS})
-        with mock.patch.object(topology_recovery, "LOOK", 0.2):
+        with mock.patch.object(topology_recovery, "CHECK_INTERVAL", 0.2):
             async with harness.running(chosen) as started:
                 yield started
         await harness.delete_topology(chosen)
