@@ -91,7 +91,7 @@ class Service:
             body_bytes=self.settings.max_body,
             window_bytes=self.settings.prefetch_size,
         )
-        quorum = replace(classic, counts=True)
+        quorum = replace(classic, has_delivery_count=True)
         writes = replace(quorum, prefetch=self.settings.prefetch)
         partitions = names.partitions(self.settings.write_partitions)
         subscribers, batches = self.subscribers, self.broker.batches
@@ -112,7 +112,7 @@ class Service:
         purging = retention.purge(self.database, self.settings.inbox_retention)
         background = (purging, self._watch_clock(), self.topology_recovery.watch())
         self._background_tasks = [asyncio.create_task(coroutine) for coroutine in background]
-        rabbitmq = connections.place(self.settings.rabbitmq_url.get_secret_value())
+        rabbitmq = connections.address(self.settings.rabbitmq_url.get_secret_value())
         name, database = self.settings.service_name, self.database.place
         log.info("serving %s from RabbitMQ at %s and %s", name, rabbitmq, database)
 

@@ -10,42 +10,42 @@ _CONFIRM = struct.Struct(">QB")  # delivery tag, multiple
 
 
 class ContentAssembler:
-    """Puts the frames of one message together. Of a body ``limit`` bytes are kept, and the others counted."""
+    """Assembles the frames of one message at a time. Keeps ``limit`` bytes of a body, and counts the others."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.method = b""  # of the message that is coming, empty between two
+        self.method = b""  # of the message that is incomplete, or empty
         self.header = b""
         self.size = 0
-        self._pieces: list[bytes] = []
-        self._left = self._room = 0
+        self._chunks: list[bytes] = []
+        self._missing = self._room = 0
 
     @property
     def body(self) -> bytes:
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def begin(self, method: bytes) -> None:
-        """The method frame that announces a message."""
-        self.method, self.header, self._pieces, self._room = method, b"", [], self._limit
+        """Begin a message with its method frame."""
+        self.method, self.header, self._chunks, self._room = method, b"", [], self._limit
 
     def add(self, kind: int, payload: bytes) -> bool:
-        """Whether the message is whole with this frame."""
+        """Add a header or body frame. Return whether the message is complete."""
         if kind == HEADER:
             self.header = payload
-            self.size = self._left = int.from_bytes(payload[4:12])
+            self.size = self._missing = int.from_bytes(payload[4:12])
         else:
-            self._left -= len(payload)
+            self._missing -= len(payload)
             if self._room > 0:
-                self._pieces.append(payload if len(payload) <= self._room else payload[: self._room])
+                self._chunks.append(payload if len(payload) <= self._room else payload[: self._room])
                 self._room -= len(payload)
-        return self._left <= 0
+        return self._missing <= 0
 
 
 class DeliveryAssembler:
-    """A tap that hands over each delivery once it is whole."""
+    """A frame handler that passes on each delivery once it is complete."""
 
-    def __init__(self, arrive: Callable[[Delivery], None], limit: int) -> None:
-        self._arrive = arrive
+    def __init__(self, on_delivery: Callable[[Delivery], None], limit: int) -> None:
+        self._on_delivery = on_delivery
         self._contents = ContentAssembler(limit)
 
     def __call__(self, kind: int, payload: bytes) -> bool:
@@ -58,21 +58,21 @@ class DeliveryAssembler:
             return False
         elif contents.add(kind, payload):
             method, contents.method = contents.method, b""
-            tag, redelivered, routing_key = _delivered(method)
+            tag, redelivered, routing_key = _decode_deliver(method)
             header, body = contents.header, contents.body
             described = properties(header)
-            self._arrive(Delivery(tag, routing_key, described, body, contents.size, redelivered, len(header)))
+            self._on_delivery(Delivery(tag, routing_key, described, body, contents.size, redelivered, len(header)))
         return True
 
 
-def confirmed(payload: bytes) -> tuple[int, bool]:
-    """The delivery tag of an ack or a nack, and whether it counts for all before as well."""
+def decode_confirm(payload: bytes) -> tuple[int, bool]:
+    """Decode an ack or a nack: its delivery tag, and whether it also applies to all tags before."""
     tag, bits = _CONFIRM.unpack_from(payload, 4)
     return tag, bool(bits & 1)
 
 
-def _delivered(method: bytes) -> tuple[int, bool, str]:
-    """Delivery tag, whether it is a redelivery, and routing key."""
+def _decode_deliver(method: bytes) -> tuple[int, bool, str]:
+    """Decode a deliver method: its delivery tag, redelivered flag and routing key."""
     at = 5 + method[4]  # after the consumer tag
     tag, redelivered = int.from_bytes(method[at : at + 8]), method[at + 8] == 1
     at += 10 + method[at + 9]  # after the exchange

@@ -1,11 +1,12 @@
-"""A FastStream subscriber that hands over whatever has arrived as one batch.
+"""A FastStream subscriber that gives its handler all deliveries that have arrived as one batch.
 
-It is declared with a decorator on the broker, and started and stopped with it, like any other. What differs is inside:
-deliveries go into a list instead of through a pipeline each, and the next batch is what arrived while the last one ran.
-A busy service batches, an idle one adds no delay, and there is no timer. Nothing here knows what a request is.
+The broker declares, starts and stops it like any other subscriber. FastStream runs a pipeline for each delivery; this
+subscriber collects deliveries while the handler runs, and the next batch is what it has collected. A busy service thus
+works in batches, and an idle one adds no delay; there is no timer.
 
-A window (the deliveries that a channel holds unacked) is given back in one way only, by closing its channel: cancelling
-lets a standby start on later messages while earlier ones still run, and a reject with requeue shuffles them.
+The subscriber requeues the deliveries of a window (those that a channel holds unacked) only by closing the channel.
+After ``basic.cancel`` a standby consumer would begin with later messages while earlier ones still run, and a reject
+with requeue changes their order.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from aiormq.exceptions import AMQPError
 from faststream.rabbit.subscriber.usecase import RabbitSubscriber
 
 from src.amqp.batch import Batch, BatchLimits
-from src.amqp.connections import LOST, close_channel, told_to_end
+from src.amqp.connections import CONNECTION_ERRORS, cancelled_by_caller, close_channel
 from src.amqp.frames import FrameHandler
 from src.amqp.window import Window
 from src.backoff import Backoff
@@ -29,20 +30,21 @@ OPEN_TIMEOUT = 30  # seconds: to prepare and to begin to consume; a broker may a
 
 
 class ConsumerPaused(Exception):
-    """A handler cannot go on: give the window back, and begin again when the preparation succeeds."""
+    """Raised by a handler or a preparation: close the channel, and consume again when the preparation succeeds."""
 
 
-TOLERATED = (ConsumerPaused, AMQPError, OSError)
-"""What a handler may raise, and is called again; anything else but a cancellation ends the process."""
+RECOVERABLE_ERRORS = (ConsumerPaused, AMQPError, OSError)
+"""Errors of a handler after which the subscriber consumes again. Any other error ends the process."""
 
 
 type Handler = Callable[[Batch], Awaitable[None]]
 
 
 class BatchSubscriber(RabbitSubscriber):
-    """``prepare`` runs before each opening of a channel and raises while the service cannot work.
+    """Consumes one queue, window after window, in a task of its own.
 
-    ``consuming`` is set while the broker delivers to us, or would if it were our turn.
+    ``prepare`` runs before each opening of a channel and raises while the service cannot work. ``consuming`` is set
+    while the queue has this consumer, be it the active one or a standby.
     """
 
     def __init__(
@@ -68,22 +70,22 @@ class BatchSubscriber(RabbitSubscriber):
 
     @property
     def waiting(self) -> int:
-        """How many deliveries no batch has taken yet."""
+        """The number of deliveries that no batch has taken yet."""
         return self.window.waiting if self.window else 0
 
     @property
     def lives(self) -> bool:
-        """Its loop has not ended by itself; it need not have begun."""
+        """Whether its task has not ended by itself; true also before the task begins."""
         return self._task is None or not self._task.done() or self._stopping.is_set()
 
     async def start(self) -> None:
-        """Begin to consume, in a task that is watched: a process whose loop has ended must end."""
+        """Begin to consume in a task; when the task ends by itself, call ``on_failure``."""
         self._task = asyncio.create_task(self._run(), name=self.queue.name)
-        self._task.add_done_callback(self._watch)
+        self._task.add_done_callback(self._report_end)
         self._post_start()
 
     async def stop(self) -> None:
-        """Begin no new batch, let the running one finish, close the channel."""
+        """Begin no new batch, let the running one finish within the graceful timeout, and close the channel."""
         self.running = False
         self._stopping.set()
         if self._task is None:
@@ -101,38 +103,41 @@ class BatchSubscriber(RabbitSubscriber):
                 await self._open(window)
                 backoff.reset()
                 await self._consume(window)
-            except TOLERATED as reason:  # a RuntimeError may be a bug of the handler
+            except RECOVERABLE_ERRORS as reason:  # a RuntimeError may be a bug of the handler
                 why = str(reason) or repr(reason)
                 log.warning(
-                    "%s: not consuming for the moment: %s", self.queue.name, why, extra=self._told | {"reason": why}
+                    "%s: not consuming for the moment: %s",
+                    self.queue.name,
+                    why,
+                    extra=self._log_fields | {"reason": why},
                 )
             except asyncio.CancelledError:
-                if told_to_end():
+                if cancelled_by_caller():
                     raise
-            window = window.following()
+            window = window.next_window()
             await backoff.pause(self._stopping)
 
     async def _open(self, window: Window) -> None:
-        """Open the window on a channel of its own. Raises Pause where there is none to be had."""
+        """Open the window on a channel of its own. Raises ConsumerPaused if the connection is lost or slow."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 await self._prepare()
                 await self._begin(window)
-        except LOST as error:
+        except CONNECTION_ERRORS as error:
             raise ConsumerPaused(repr(error)) from error
 
     async def _begin(self, window: Window) -> None:
-        channel = await self._open_channel(window.tap)
+        channel = await self._open_channel(window.handle_frame)
         try:
             await window.open(channel, self.queue.name)
         except BaseException:
-            await close_channel(channel)  # or what it may already hold would never come back
+            await close_channel(channel)  # requeues what the broker may already have delivered
             raise
 
     async def _consume(self, window: Window) -> None:
         self.window = window
         self.consuming.set()
-        log.info("%s: consuming", self.queue.name, extra=self._told)
+        log.info("%s: consuming", self.queue.name, extra=self._log_fields)
         try:
             while batch := await window.take():
                 await self._handler(batch)
@@ -142,11 +147,11 @@ class BatchSubscriber(RabbitSubscriber):
             await close_channel(window.channel)
 
     @property
-    def _told(self) -> dict[str, str]:
+    def _log_fields(self) -> dict[str, str]:
         return {"partition": self.queue.name}
 
-    def _watch(self, task: asyncio.Task[None]) -> None:
-        """A loop that has ended without being asked to must not leave a process that looks alive."""
+    def _report_end(self, task: asyncio.Task[None]) -> None:
+        """Report a task that ended although nobody stopped it: the process would look alive and consume nothing."""
         error = None if task.cancelled() else task.exception()
         if error or not self._stopping.is_set():
             self._on_failure(error or RuntimeError(f"{self.queue.name}: the loop has ended"))

@@ -1,6 +1,6 @@
 """Encode the frames that publish a message.
 
-pamqp encodes tables' values that are no text, and every property that is neither a short string nor an octet.
+pamqp encodes timestamps and those table values that are not strings.
 """
 
 import struct
@@ -20,24 +20,24 @@ _WRITTEN = tuple((name, kind, FLAGS[name]) for name, kind in KINDS.items())
 
 @lru_cache(4096)
 def publish(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001 - by the cache
-    """The method frame that announces a message."""
+    """Encode the method frame that publishes a message."""
     method = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
     return frame(METHOD, channel, PUBLISH + method.marshal())
 
 
 def content(channel: int, given: Properties, body: bytes, limit: int) -> list[bytes]:
-    """The header frame of a message, and its body frames of at most ``limit`` bytes each."""
+    """Encode the header frame of a message, and its body frames of at most ``limit`` bytes each."""
     flags, written = _encoded(given)
-    pieces = [_HEADER.pack(HEADER, channel, 14 + len(written), 60, 0, len(body), flags), written, END]
+    encoded = [_HEADER.pack(HEADER, channel, 14 + len(written), 60, 0, len(body), flags), written, END]
     for begin in range(0, len(body), limit):
-        piece = body[begin : begin + limit] if len(body) > limit else body
-        pieces += (HEAD.pack(BODY, channel, len(piece)), piece, END)
-    return pieces
+        chunk = body[begin : begin + limit] if len(body) > limit else body
+        encoded += (HEAD.pack(BODY, channel, len(chunk)), chunk, END)
+    return encoded
 
 
 def _encoded(given: Properties) -> tuple[int, bytes]:
     flags = 0
-    pieces: list[bytes] = []
+    encoded: list[bytes] = []
     for name, kind, flag in _WRITTEN:
         value = getattr(given, name)
         if value is None or value == "":
@@ -45,18 +45,18 @@ def _encoded(given: Properties) -> tuple[int, bytes]:
         flags |= flag
         match kind:
             case "shortstr":
-                pieces.append(short_string(value))
+                encoded.append(short_string(value))
             case "table":
-                pieces.append(_table(value))
+                encoded.append(_table(value))
             case "octet":
-                pieces.append(value.to_bytes())
+                encoded.append(value.to_bytes())
             case _:
-                pieces.append(encode.by_type(value, kind))
-    return flags, b"".join(pieces)
+                encoded.append(encode.by_type(value, kind))
+    return flags, b"".join(encoded)
 
 
 def short_string(text: str) -> bytes:
-    """A short string. Raises ValueError where it has more than 255 bytes."""
+    """Encode a short string. Raises ValueError if it has more than 255 bytes."""
     data = text.encode()
     return len(data).to_bytes() + data if len(data) < 256 else encode.short_string(text)  # noqa: PLR2004 - a byte's
 
@@ -72,13 +72,13 @@ def _integer(value: int) -> bytes:
 
 
 def _table(values: Mapping[str, Any]) -> bytes:
-    """A field table, its keys sorted. What is no text is pamqp's to write."""
-    pieces: list[bytes] = []
+    """Encode a field table with its keys sorted. pamqp encodes the values that are not strings."""
+    encoded: list[bytes] = []
     for name, value in sorted(values.items()):
         if type(value) is str:
             data = value.encode()
-            pieces += (_key(name), b"S", _SIZE.pack(len(data)), data)
+            encoded += (_key(name), b"S", _SIZE.pack(len(data)), data)
         else:
-            pieces += (_key(name), _integer(value) if type(value) is int else encode.encode_table_value(value))
-    written = b"".join(pieces)
+            encoded += (_key(name), _integer(value) if type(value) is int else encode.encode_table_value(value))
+    written = b"".join(encoded)
     return _SIZE.pack(len(written)) + written

@@ -20,11 +20,11 @@ PUBLISH, RETURN, DELIVER, GET_OK = b"\0\x3c\0\x28", b"\0\x3c\0\x32", b"\0\x3c\0\
 ACK, NACK = b"\0\x3c\0\x50", b"\0\x3c\0\x78"
 
 type FrameHandler = Callable[[int, bytes], bool]
-"""Is given each frame of a channel (its kind and its payload), and says whether it has taken it. It never raises."""
+"""Handle a frame of a channel, given its type and payload. Return whether aiormq is not to get it. Never raises."""
 
-HEAD = struct.Struct(">BHI")  # of a frame: its kind, its channel, the size of its payload
+HEAD = struct.Struct(">BHI")  # a frame's type, channel and payload size
 END: bytes = constants.FRAME_END_CHAR
-NAMES = Basic.Properties.__slots__  # in the order in which they are written
+NAMES = Basic.Properties.__slots__  # in the order of the protocol
 FLAGS = Basic.Properties.flags
 KINDS = {name: Basic.Properties.amqp_type(name) for name in NAMES}
 
@@ -51,7 +51,7 @@ class Properties:
 
 @dataclass(slots=True)
 class Delivery:
-    """A message as the broker has delivered it. ``body`` may be the beginning only of one that has ``size`` bytes."""
+    """A message as the broker delivered it. ``body`` may be the beginning of a body of ``size`` bytes."""
 
     tag: int
     routing_key: str
@@ -60,7 +60,7 @@ class Delivery:
     size: int
     redelivered: bool = False
     header_size: int = 0
-    arrived: float = 0.0  # when, by the monotonic clock
+    arrived: float = 0.0  # by the monotonic clock
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class Message:
-    """A message to be published."""
+    """A message to publish."""
 
     exchange: str
     routing_key: str
@@ -79,5 +79,5 @@ class Message:
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
-    """A whole frame."""
+    """Encode a frame."""
     return HEAD.pack(kind, channel, len(payload)) + payload + END

@@ -16,7 +16,7 @@ from pamqp.header import ContentHeader
 from .encoding import short_string
 from .frames import DELIVER, FLAGS, GET_OK, KINDS, NAMES, RETURN, UNDECODABLE, Properties
 
-_HARD = ("headers", "expiration", "timestamp")  # these can be wrong in more ways than one byte shows
+_HARD = ("headers", "expiration", "timestamp")  # they can fail to decode in many ways
 _PLAIN = sum(flag for name, flag in FLAGS.items() if name not in _HARD)
 _LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up to the last string, None a short string
     DELIVER: (None, 9, None, None),  # consumer tag; delivery tag, redelivered; exchange; routing key
@@ -29,7 +29,7 @@ _LAYOUTS: dict[bytes, tuple[int | None, ...]] = {  # sizes of the arguments up t
 
 
 def properties(payload: bytes) -> Properties:
-    """What a content header says; where it does not decode, what of it is sound, and ``undecodable``."""
+    """Decode a content header. If it does not decode, return what does, and the header ``undecodable``."""
     plain = _plain(payload)
     if plain is not None:
         return Properties(**plain)
@@ -38,13 +38,13 @@ def properties(payload: bytes) -> Properties:
     return Properties(**values)
 
 
-def tolerable_header(payload: bytes) -> bytes:
-    """The payload of a content header frame, written anew where it does not decode."""
+def sanitize_header(payload: bytes) -> bytes:
+    """Return the payload of a content header frame, rewritten if it does not decode."""
     return payload if _plain(payload) is not None or _decoded(payload) else _salvage(payload)
 
 
-def tolerable_method(payload: bytes) -> bytes:
-    """The payload of a method frame. A string that is not UTF-8 (RabbitMQ takes such routing keys) is in escapes."""
+def sanitize_method(payload: bytes) -> bytes:
+    """Return the payload of a method frame, with escapes for bytes that are not UTF-8; routing keys may hold them."""
     layout = _LAYOUTS.get(payload[:4])
     if layout is None:
         return payload
@@ -61,7 +61,7 @@ def tolerable_method(payload: bytes) -> bytes:
 
 
 def text(data: bytes) -> str:
-    """What is no UTF-8 in escapes, and then no longer than a short string, which ends where a character ends."""
+    """Decode a short string. Escape bytes that are not UTF-8, and then cut the text to 255 bytes between characters."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -70,14 +70,14 @@ def text(data: bytes) -> str:
 
 @lru_cache(1024)
 def _layout(flags: int) -> tuple[tuple[str, bool], ...] | None:
-    """The properties that are there, each with whether it is an octet; None where one is not plain."""
+    """Return the present properties, each with whether it is an octet; None if one needs pamqp."""
     if flags & ~_PLAIN:
         return None
     return tuple((name, kind == "octet") for name, kind in KINDS.items() if flags & FLAGS[name])
 
 
 def _plain(payload: bytes) -> dict[str, Any] | None:
-    """The properties of a content header that has nothing but short strings and octets, all of them sound."""
+    """Decode a content header that has only short strings and octets; None for any other or an invalid one."""
     layout = _layout(int.from_bytes(payload[12:14]))
     if layout is None:
         return None
@@ -94,7 +94,7 @@ def _plain(payload: bytes) -> dict[str, Any] | None:
 
 
 def _decoded(payload: bytes) -> Basic.Properties | None:
-    """What pamqp makes of a content header, None where that is nothing or no sound message."""
+    """Decode a content header by pamqp; None if pamqp raises or a property has an invalid value."""
     header = ContentHeader()
     try:
         header.unmarshal(payload)
@@ -109,7 +109,7 @@ def _sound(found: Basic.Properties) -> bool:
 
 
 def _salvage(payload: bytes) -> bytes:
-    """Keep each property that decodes alone; ``headers`` give way to the one that says what was lost."""
+    """Rewrite a content header with each property that decodes by itself, and a table with ``undecodable`` alone."""
     flags, at = int.from_bytes(payload[12:14]), 14
     kept_flags, kept, lost = FLAGS["headers"], {}, []
     for name, kind in KINDS.items():
@@ -146,6 +146,6 @@ def _decodes(name: str, piece: bytes) -> bool:
     alone = Basic.Properties()
     try:
         alone.unmarshal(FLAGS[name], piece)
-    except Exception:  # the same question as in _decoded(), asked of one property
+    except Exception:  # as in _decoded()
         return False
     return _sound(alone)

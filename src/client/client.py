@@ -180,7 +180,7 @@ class Client:
                 error = running.exception()
                 if error is None:
                     return running.result()
-                if isinstance(error, _REFUSED) or not isinstance(error, connections.LOST):
+                if isinstance(error, _REFUSED) or not isinstance(error, connections.CONNECTION_ERRORS):
                     raise error
             await asyncio.wait({self._closed}, timeout=backoff.delay())
         raise ConnectionError("the client is closed")

@@ -97,7 +97,7 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
     names = wire.Names(service)
     async with await connections.connect(rabbitmq_url, f"{service} dead letters") as connection:
         channel = aio_pika.Channel(connection, on_return_raises=True)
-        with connections.cancelled_by_loss():
+        with connections.translate_cancellation():
             await channel.initialize()
             try:
                 requests = aio_pika.Exchange(channel, names.requests)
@@ -106,7 +106,7 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
             except ChannelNotFoundEntity as error:
                 raise NoService(service) from error
         await channel.close()
-        with suppress(TimeoutError, *connections.LOST):
+        with suppress(TimeoutError, *connections.CONNECTION_ERRORS):
             await asyncio.wait_for(_returned(connection, names.dead, queue.count - queue.removed), RETURN_TIMEOUT)
 
 

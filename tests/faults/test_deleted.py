@@ -15,7 +15,7 @@ from dev.rabbitmq import RabbitServer
 from src import wire
 from src.amqp import topology_recovery
 from src.amqp.frames import Message, Properties
-from src.amqp.publisher import RETRY_ALWAYS
+from src.amqp.publisher import RetryPolicy
 from src.service import Service
 from tests.support import harness, requester
 from tests.support.requester import Collected, Requester
@@ -104,7 +104,7 @@ async def test_what_is_published_to_an_exchange_that_is_missing_is_there_once_it
         letters = [Message(names.dead, str(n), b"", Properties(message_id=str(n)), mandatory=True) for n in range(300)]
         before = (await raw.queue_declare(names.dead, passive=True)).message_count or 0
         async with asyncio.timeout(harness.DEADLINE):
-            assert await service.publisher.publish(letters, RETRY_ALWAYS) == [True] * 300
+            assert await service.publisher.publish(letters, RetryPolicy.UNTIL_CONFIRMED) == [True] * 300
         assert (await raw.queue_declare(names.dead, passive=True)).message_count == before + 300
 
 

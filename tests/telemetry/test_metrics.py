@@ -92,7 +92,7 @@ async def test_a_batch_is_queued_from_the_arrival_of_its_oldest_request() -> Non
     window = Window(BatchLimits(prefetch=10, requests=2, body_bytes=100, window_bytes=1000), asyncio.Event())
     with mock.patch.object(window_module, "monotonic", side_effect=[1.0, 2.0, 3.0]):
         for tag in (1, 2, 3):
-            window._arrive(Delivery(tag, "session.create", Properties(), b"{}", 2))
+            window._add(Delivery(tag, "session.create", Properties(), b"{}", 2))
     window.channel = mock.Mock()
     taken = [await window.take(), await window.take()]
     assert [batch and batch.since for batch in taken] == [1.0, 3.0]
