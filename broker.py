@@ -10,8 +10,9 @@ from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
 
-from src.amqp.batch_subscriber import BatchLimits, BatchSubscriber, Handler
-from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
+from src.amqp.batch import BatchLimits
+from src.amqp.batch_subscriber import BatchSubscriber, Handler
+from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, connection_url, open_channel
 from src.amqp.frames import FrameHandler
 
 
@@ -22,7 +23,7 @@ class Broker(RabbitBroker):
         self, url: str, name: str, graceful_timeout: float, on_failure: Callable[[BaseException], None]
     ) -> None:
         super().__init__(
-            named(url, f"{name} in"),
+            connection_url(url, f"{name} in"),
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=RECONNECT_INTERVAL,
             graceful_timeout=graceful_timeout,
@@ -60,9 +61,9 @@ class Broker(RabbitBroker):
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 
-    async def open_channel(self, tap: FrameHandler | None = None) -> Channel:
-        """A plain channel of its own on the broker's connection, once that is up; ``tap`` is given its frames first."""
-        return await open_channel(await self.connect(), tap)
+    async def open_channel(self, handler: FrameHandler | None = None) -> Channel:
+        """Open a channel on the broker's connection once it is up; ``handler`` gets its frames before aiormq."""
+        return await open_channel(await self.connect(), handler)
 
     def _subscribe(
         self, queue: str, handler: Handler, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import DataError, ResponseError
 from yarl import URL
 
-PAUSE = 1.0  # seconds between two questions whether it is back
+PROBE_INTERVAL = 1.0  # seconds: callers do without Redis meanwhile, so a quicker probe gains little
 PAGE = 500  # keys that a SCAN looks at
 CONNECTIONS = 10  # of one process, at the most; who finds none free waits
 
@@ -153,7 +153,7 @@ class RedisClient:
     async def _wait_for_it(self) -> None:
         away = True
         while away:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PROBE_INTERVAL)
             with contextlib.suppress(RedisUnavailable):
                 await self._answer("PING")
                 away = False

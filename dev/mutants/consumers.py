@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant(
         "a refused event is nobody's business",
         "src/consumers/settlement.py",
-        "            await self.publisher.publish(refused, RETRY_ALWAYS)\n",
+        "            await self.publisher.publish(refused, RetryPolicy.UNTIL_CONFIRMED)\n",
         "",
         ["tests/faults/test_full_queue.py::test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked"],
     ),

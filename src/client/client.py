@@ -13,8 +13,9 @@ from aio_pika import exceptions
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from .. import backoff, wire
+from .. import wire
 from ..amqp import connections
+from ..backoff import Backoff
 from .events import subscribe
 from .failures import NoReply, NoService
 from .messages import Event, Options, Reply, read_reply, write_request
@@ -25,7 +26,7 @@ _NO_SERVICE = (exceptions.ChannelNotFoundEntity, exceptions.PublishError)
 _REFUSED = (*_NO_SERVICE, ChannelAccessRefused, exceptions.ChannelPreconditionFailed)
 """What the broker would say again, however often it is tried."""
 
-END_TIMEOUT = 1  # seconds: an attempt that is cancelled ends sooner, but for one that waits for a dead connection
+END_TIMEOUT = 1  # seconds: a cancelled attempt ends sooner, unless it waits for a dead connection
 
 
 class _Lane:
@@ -168,7 +169,7 @@ class Client:
 
         Raises ConnectionError as soon as the client is closed.
         """
-        delays = backoff.growing(longest=1)
+        backoff = Backoff(longest=1)
         while not self._closed.done():
             running = asyncio.ensure_future(attempt())
             try:
@@ -179,9 +180,9 @@ class Client:
                 error = running.exception()
                 if error is None:
                     return running.result()
-                if isinstance(error, _REFUSED) or not isinstance(error, connections.LOST):
+                if isinstance(error, _REFUSED) or not isinstance(error, connections.CONNECTION_ERRORS):
                     raise error
-            await asyncio.wait({self._closed}, timeout=next(delays))
+            await asyncio.wait({self._closed}, timeout=backoff.delay())
         raise ConnectionError("the client is closed")
 
     async def _wait_for(self, running: asyncio.Future[Any]) -> None:

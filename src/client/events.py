@@ -34,7 +34,7 @@ async def _read(arrived: Arrived) -> AsyncIterator[Event]:
     while message := await arrived.get():
         try:
             await message.ack()
-        except connections.LOST:
+        except connections.CONNECTION_ERRORS:
             break
         if event := read_event(message):
             yield event

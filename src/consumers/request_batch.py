@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.consumers.received import Received
 from src.consumers.stage_timer import StageTimer
 from src.entity import Operation

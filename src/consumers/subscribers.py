@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from src.amqp.batch_subscriber import Batch, Handler
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import Handler
 from src.amqp.frames import Delivery
 from src.consumers.decoder import Decoder, dead_letter_reason
 from src.consumers.messages import Settled

@@ -4,12 +4,11 @@ The outcomes and the rows are those that the same requests would produce one by 
 together is bisected, each half under a savepoint, until the request at fault is alone.
 """
 
-import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from src.backoff import Backoff
 from src.base import Record
 from src.clock import now, timestamp
 from src.database import Database
@@ -27,7 +26,8 @@ from src.telemetry import metrics
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at a transaction that fails for a transient reason; then the database counts as unavailable
-JITTER = 0.05  # seconds: the longest delay before the second attempt; later attempts wait longer in proportion
+FIRST_DELAY = 0.02  # seconds: a deadlock or a concurrent duplicate is over as soon as the other transaction ends
+LONGEST_DELAY = 0.2  # seconds: the batch holds its deliveries meanwhile
 
 type Requests = Sequence[Request[Operation]]
 type Received = Sequence[Request[Operation] | RejectedRequest]
@@ -85,11 +85,12 @@ class UnitOfWork:
             return await self._retry(received, bisect=True)
 
     async def _retry(self, received: Received, *, bisect: bool) -> list[Outcome]:
-        for attempt in range(ATTEMPTS):
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        for _ in range(ATTEMPTS):
             try:
                 return await self._transact(received, bisect=bisect)
             except (Transient, inbox.ConcurrentDuplicate):
-                await asyncio.sleep(random.uniform(0, JITTER * attempt))
+                await backoff.pause()
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
     async def _transact(self, received: Received, *, bisect: bool) -> list[Outcome]:

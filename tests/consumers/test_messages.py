@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src import errors, wire
-from src.amqp import frames
+from src.amqp import encoding
 from src.amqp.frames import UNDECODABLE, Delivery, Message, Properties
 from src.consumers import dead_letter
 from src.consumers.decoder import Decoder
@@ -81,8 +81,8 @@ def messages(hostile: Hostile) -> Iterator[Message]:
 
 def written(message: Message) -> Sequence[bytes]:
     """The method's frame and the header's."""
-    header = frames.content(1, message.properties, b"", SMALLEST)
-    return [frames.publish(1, message.exchange, message.routing_key, message.mandatory), b"".join(header)]
+    header = encoding.content(1, message.properties, b"", SMALLEST)
+    return [encoding.publish(1, message.exchange, message.routing_key, message.mandatory), b"".join(header)]
 
 
 @given(HOSTILE)
