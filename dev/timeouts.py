@@ -35,11 +35,17 @@ def sources() -> list[Path]:
 
 def found(path: Path) -> Iterator[TimeConstant]:
     """Yield the time constants of one module, in the order of their lines."""
-    with path.open("rb") as file:
-        comments = {token.start[0]: token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT}
+    said = comments(path)
     for name, value, line in numbers(ast.parse(path.read_text())):
-        if said := COMMENT.match(comments.get(line, "")):
-            yield TimeConstant(str(path.relative_to(ROOT)), name, value, said[1], said[2])
+        if match := COMMENT.match(said.get(line, "")):
+            yield TimeConstant(str(path.relative_to(ROOT)), name, value, match[1], match[2])
+
+
+def comments(path: Path) -> dict[int, str]:
+    """Return the comments of a module by their lines."""
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
 
 def numbers(tree: ast.Module) -> Iterator[tuple[str, str, int]]:

@@ -1,7 +1,6 @@
 """Every time constant has a unit and a reason, and docs/architecture.md lists all of them."""
 
 import ast
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from dev import timeouts
 from tests.support.pages import ROOT
 
 SOURCES = timeouts.sources()
-NAMES_OF_TIMES = ("TIMEOUT", "INTERVAL", "DELAY", "DEADLINE", "PERIOD", "PAUSE", "LONGEST", "FIRST")
+NAMES_OF_TIMES = ("TIMEOUT", "INTERVAL", "DELAY", "DEADLINE", "PERIOD", "PAUSE")
 WAITS = {"sleep": 0, "timeout": 0, "wait_for": 1}
 """Functions that wait, and which argument is the time."""
 
@@ -32,8 +31,7 @@ def test_a_time_has_a_name_a_unit_and_a_reason(path: Path) -> None:
 def _without_a_unit(path: Path) -> Iterator[str]:
     """Numbers whose name or comment says that they are times, but that are not in the table."""
     listed = {each.name for each in timeouts.found(path)}
-    with path.open("rb") as file:
-        comments = {each.start[0]: each.string for each in tokenize.tokenize(file.readline) if each.type == tokenize.COMMENT}
+    comments = timeouts.comments(path)
     for name, _, line in timeouts.numbers(ast.parse(path.read_text())):
         is_time = any(word in name for word in NAMES_OF_TIMES) or "second" in comments.get(line, "")
         if is_time and name not in listed and "bytes" not in comments.get(line, ""):
