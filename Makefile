@@ -84,8 +84,8 @@ db-upgrade: setup ## Migrate the database to the newest revision
 db-downgrade: setup ## Take the database back by one revision
 	@$(RUN) python -m dev.schema downgrade
 
-db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"
-	@$(RUN) python -m dev.schema new -- "$$m"
+db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"; ARGS=--contract lets it drop
+	@$(RUN) python -m dev.schema $(ARGS) new -- "$$m"
 
 reference: setup ## Write the generated pages from the source: docs/reference.md, the time constants
 	@$(RUN) python -m dev.reference && $(RUN) python -m dev.timeouts

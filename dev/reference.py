@@ -8,14 +8,14 @@ from pathlib import Path
 
 import config
 from src import models, wire
-from src.amqp.values import DEEPEST
 from src.base import RowRef
 from src.consumers.decoder import MOST_ERRORS
-from src.contract import fields, reference
+from src.contract import fields, problems, reference
 from src.contract.fields import Field
 from src.contract.reference import Description
 from src.entity import Entity
 from src.errors import PREFIX
+from src.json_values import DEEPEST
 
 PAGE = Path(__file__).parent.parent / "docs/reference.md"
 CONTENT_TYPES = ("application/json", "application/json; charset=utf-8")
@@ -144,13 +144,13 @@ def _limits() -> Iterator[str]:
 def _problems() -> str:
     rows = [
         (f"`{each.name()}`", str(each.status), "yes" if each.retryable else "no", inspect.cleandoc(each.__doc__ or ""))
-        for each in reference.all_problems()
+        for each in problems.known(models.entities())
     ]
     return _table([(f"type, after `{PREFIX}`", "status", "retryable", "meaning"), *rows])
 
 
 def _unknown() -> str:
-    always, writes = (", ".join(f"`{each.name()}`" for each in kinds) for kinds in (reference.ALWAYS, reference.WRITES))
+    always, writes = (", ".join(f"`{each.name()}`" for each in kinds) for kinds in (problems.ALWAYS, problems.WRITES))
     return UNKNOWN.format(always=always, writes=writes)
 
 
@@ -159,7 +159,7 @@ def _refusals(known: Sequence[Description]) -> Iterator[str]:
     own = [f"`{each.event}`" for each in known if (each.event or "").endswith(".failed")]
     yield ""
     yield (
-        "A write that is refused for good has an event as well, `<entity>.<operation>.failed` (such as "
+        "A write with an event that is refused for good has one as well, `<entity>.<operation>.failed` (such as "
         "`query.complete.failed`), whose body is the problem. The pattern `#.failed` catches every one of them, "
         f"and besides the events that are called so ({', '.join(own)}); `*.*.failed` catches the refusals alone."
     )
@@ -175,7 +175,7 @@ def _entity(entity: Entity, known: Sequence[Description]) -> Iterator[str]:
     yield ""
     yield _table([("operation", "what it does", "request", "answer", "event", "problems"), *map(_operation, known)])
     for each in known:
-        if each.operation in entity.own and each.operation.name not in {"create", "update"}:
+        if not each.operation.common:
             yield from _details(each)
 
 
@@ -196,20 +196,22 @@ def _asked(description: Description | None, field: Field) -> str:
 
 def _operation(description: Description) -> tuple[str, ...]:
     request = ", ".join(f"`{each.name}`{'' if each.required else '?'}" for each in description.request)
-    besides = [each for each in description.problems if each not in {*reference.ALWAYS, *reference.WRITES}]
     return (
         f"`{description.key}`",
         description.title,
         request,
         description.answer,
         f"`{description.event}`" if description.event else "–",
-        ", ".join(f"`{each.name()}`" for each in besides) or "–",
+        ", ".join(f"`{each.name()}`" for each in problems.beside(description.operation)) or "–",
     )
 
 
 def _details(description: Description) -> Iterator[str]:
-    """The fields of a request or an answer that are not the entity's."""
-    asked = [each for each in description.request if each.name not in {"id", "version"}]
+    """The fields of a request or an answer that no table above has."""
+    operation, above = description.operation, {"id", "version"}
+    if operation.name in {"create", "update"}:
+        above |= {field.name for field in fields.of(operation.entity.read, "serialization")}
+    asked = [each for each in description.request if each.name not in above]
     if asked:
         yield ""
         yield f"`{description.key}` asks for:{_note(description)}"

@@ -11,11 +11,12 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import config
 from dev import amqp, containers, database, install, mariadb, postgres, rabbitmq, search
 
-_FOLDER = config.STARTED.parent
+_FOLDER = Path(__file__).parents[1] / ".servers"
+_URLS = _FOLDER / "urls"  # which ./db reads
 _DATABASE = "db"
 _POSTGRES_PASSWORD = "postgres"  # noqa: S105 - a container's, published to this host alone
 
@@ -175,10 +176,10 @@ def _mariadb() -> int:
 
 
 def _leave(urls: Mapping[str, str]) -> None:
-    """Write down what is in no environment, for `config` to read after everything else."""
-    config.STARTED.parent.mkdir(exist_ok=True)
-    config.STARTED.touch(mode=0o600)
-    config.STARTED.write_text("".join(_line(name, url) for name, url in urls.items()))
+    """Write down what is in no environment; `./db` reads it where no setting names a server."""
+    _FOLDER.mkdir(exist_ok=True)
+    _URLS.touch(mode=0o600)
+    _URLS.write_text("".join(_line(name, url) for name, url in urls.items()))
 
 
 def _line(name: str, url: str) -> str:
@@ -187,7 +188,7 @@ def _line(name: str, url: str) -> str:
 
 def _down() -> int:
     stopped = stop()
-    config.STARTED.unlink(missing_ok=True)
+    _URLS.unlink(missing_ok=True)
     search.say(f"stopped {' and '.join(stopped)}" if stopped else "nothing was started here")
     return 0
 

@@ -177,4 +177,4 @@ def _ordered(model: type[Base], dialect: Dialect, order: Sequence[str]) -> Itera
         if not column.property.columns[0].nullable:
             yield directed
         else:
-            yield from dialect.nulls(directed, first=nulls == "first" if nulls else descends)
+            yield from dialect.order_nulls(directed, first=nulls == "first" if nulls else descends)

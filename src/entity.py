@@ -5,23 +5,26 @@ schemas for them, and those of its own that ``command`` (a write) and ``query`` 
 
     entity = Entity(Query, create=CreateQuery, update=UpdateQuery, read=ReadQuery)
 
-    @entity.command("complete", emits="completed")
+    @entity.command("complete", emits="completed", raises=(IllegalTransition,))
     async def complete(session: AsyncSession, request: CompleteQuery) -> Query: ...
+
+An operation of its own takes the place of the common operation of its name.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_type_hints
 
 import pydantic_core
-from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, Id, ReadSchema, Record, RowRef, Schema, columns
-from src.errors import ResultTooLarge
+from src import wire
+from src.base import Id, ReadSchema, Record, RowRef, Schema, columns
+from src.errors import Problem, ResultTooLarge
 from src.operations import column_limits, common
-from src.persistence import identity_map, relations
+from src.operations.row_names import RowNames
+from src.persistence import relations
 
 type Handler = Callable[[AsyncSession, Any], Awaitable[Any]]
 type Decorator = Callable[[Handler], Handler]
@@ -29,7 +32,11 @@ type Decorator = Callable[[Handler], Handler]
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One operation of an entity, spoken to as ``<entity>.<name>``. ``emits`` is what a write's event says happened."""
+    """One operation of an entity, requested as ``<entity>.<name>``.
+
+    ``emits`` is the past tense that names the event of a write; a write with None publishes no event. ``raises`` are
+    the problems that the handler declares. ``common`` marks an operation that every entity has.
+    """
 
     entity: "Entity"
     name: str
@@ -37,12 +44,13 @@ class Operation:
     request: type[Schema]
     writes: bool
     emits: str | None = None
-    common_get: bool = False
+    raises: tuple[type[Problem], ...] = ()
+    common: bool = False
 
     @cached_property
     def loads_only(self) -> bool:
-        """It answers with the row that it names, which one statement loads."""
-        return self.common_get and not relations.collections(self.entity.model)
+        """Whether it answers with the row that the request names, which one statement loads."""
+        return self.common and self.name == "get" and not relations.collections(self.entity.model)
 
     @cached_property
     def key(self) -> str:
@@ -51,123 +59,103 @@ class Operation:
 
     @cached_property
     def event(self) -> str | None:
-        """The routing key of its event."""
-        return self.emits and f"{self.entity.name}.{self.emits}"
+        """The routing key of the event of a change, or None where it publishes no event."""
+        return f"{self.entity.name}.{self.emits}" if self.emits and self.entity.events else None
 
     @cached_property
-    def names_rows(self) -> bool:
-        """Its requests say by id or unique value which rows they are about."""
-        return self._names.id or bool(self._names.uniques)
-
-    def want(self, wanted: identity_map.LoadPlan, data: BaseModel) -> None:
-        """Note which rows a request names, so that a batch loads them together."""
-        names = self._names
-        if names.id and (row_id := data.__dict__["id"]) is not None:
-            wanted.rows[self.entity.model].add(row_id)
-        for name, parent in names.parents.items():
-            if (parent_id := data.__dict__[name]) is not None:
-                wanted.parents[parent].add(parent_id)
-        for name in names.peers:
-            if (peer_id := data.__dict__[name]) is not None:
-                wanted.rows[self.entity.model].add(peer_id)
-        for unique in names.uniques:
-            values = tuple(data.__dict__[name] for name in unique)
-            if None not in values:
-                wanted.uniques[self.entity.model, unique].add(values)
+    def failed_event(self) -> str | None:
+        """The routing key of the event of a final problem; only an operation with an event has one."""
+        return wire.failed_event(self.key) if self.event else None
 
     @cached_property
-    def _names(self) -> "_Names":
-        fields, model = self.request.model_fields, self.entity.model
-        references = [(name, parent) for name, parent in relations.parents(model).items() if name in fields]
-        return _Names(
-            id="id" in fields,
-            parents={name: parent for name, parent in references if parent is not model and self.writes},
-            peers=tuple(name for name in relations.peers(model) if name in fields),
-            uniques=tuple(unique for unique in relations.uniques(model) if all(name in fields for name in unique)),
-        )
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Which of a request's fields name rows; ``peers`` are rows of the entity itself."""
-
-    id: bool
-    parents: dict[str, type[Base]]
-    peers: tuple[str, ...]
-    uniques: tuple[tuple[str, ...], ...]
+    def row_names(self) -> RowNames:
+        """The fields of its requests that name rows."""
+        return RowNames.of(self.entity.model, self.request, writes=self.writes)
 
 
 @dataclass(eq=False)
 class Entity:
-    """A table and what can be said of it on the wire. Without ``create`` or ``update`` it has no such operation."""
+    """A table and its operations. Without ``create`` or ``update`` it has no such common operation.
+
+    With ``events=False`` none of its writes publishes an event.
+    """
 
     model: type[Record]
     read: type[Schema]
     create: type[Schema] | None = None
     update: type[Schema] | None = None
     delete: bool = True
+    events: bool = True
     name: str = ""
     own: list[Operation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.name = self.name or self.model.__name__.lower()
 
-    def command(self, name: str, *, emits: str) -> Decorator:
-        """Register a write. Its request is the schema that the handler's parameter ``request`` is annotated with."""
-        return self._register(name, writes=True, emits=emits)
+    def command(self, name: str, *, emits: str | None, raises: Sequence[type[Problem]] = ()) -> Decorator:
+        """Register a write. Its request is the schema that annotates the handler's parameter ``request``.
 
-    def query(self, name: str) -> Decorator:
+        The request of a ``create`` gets an optional ``id``, that of an ``update`` gets ``id`` and ``version``, as
+        those of the common operations do. ``emits=None`` declares a write without an event. ``raises`` are the
+        problems that the handler may raise beside those of every such operation (``src/contract/problems.py``).
+        """
+        return self._register(name, writes=True, emits=emits, raises=tuple(raises))
+
+    def query(self, name: str, *, raises: Sequence[type[Problem]] = ()) -> Decorator:
         """Register a read. It may answer with a row, a schema, or a list of either."""
-        return self._register(name, writes=False)
+        return self._register(name, writes=False, emits=None, raises=tuple(raises))
 
     def operations(self) -> list[Operation]:
         """Every operation of the entity; one of its own takes the place of the common one of its name."""
         return [*{operation.name: operation for operation in (*self._writes(), *self._reads(), *self.own)}.values()]
 
-    def answer(self, result: Any, limit: int) -> bytes:
-        """What a read returned, as ``serialised``. Raises ResultTooLarge beyond so many bytes."""
-        body = self.serialised(result)
-        if len(body) > limit:
+    def answer(self, result: Any, max_answer: int) -> bytes:
+        """The result of a read as JSON. Raises ResultTooLarge where it has more than ``max_answer`` bytes."""
+        body = self.to_json(result)
+        if len(body) > max_answer:
             raise ResultTooLarge
         return body
 
-    def serialised(self, result: Any) -> bytes:
-        """What a handler returned, as JSON: rows as the Read schema has them."""
+    def to_json(self, result: Any) -> bytes:
+        """A row, or another result of a handler, as JSON; rows as the Read schema has them."""
         return pydantic_core.to_json(self._readable(result), by_alias=True)
 
     def _readable(self, result: Any) -> Any:
         match result:
             case Record():
-                return self.read.model_validate(result.__dict__ if self._is_plain else result)
+                return self.read.model_validate(result.__dict__ if self._reads_columns_only else result)
             case list() | tuple():
                 return {"items": [self._readable(item) for item in result], "next": None}
             case _:
                 return result
 
     @cached_property
-    def _is_plain(self) -> bool:
-        """The Read schema has nothing but columns, which are cheaper to take together than one by one."""
+    def _reads_columns_only(self) -> bool:
+        """Whether the Read schema has columns only, which are cheaper to take together than one by one."""
         return issubclass(self.read, ReadSchema) and self.read.model_fields.keys() <= {*columns(self.model)}
 
-    def _register(self, name: str, *, writes: bool, emits: str | None = None) -> Decorator:
+    def _register(self, name: str, *, writes: bool, emits: str | None, raises: tuple[type[Problem], ...]) -> Decorator:
         def register(handler: Handler) -> Handler:
-            request = column_limits.bounded(self.model, get_type_hints(handler)["request"])
-            self.own.append(Operation(self, name, handler, request, writes=writes, emits=emits))
+            request_of = common.REQUESTS.get(name, column_limits.bounded) if writes else column_limits.bounded
+            request = request_of(self.model, get_type_hints(handler)["request"])
+            self.own.append(Operation(self, name, handler, request, writes=writes, emits=emits, raises=raises))
             return handler
 
         return register
 
     def _writes(self) -> Iterator[Operation]:
         if self.create:
-            yield self._common("create", common.create, common.creating(self.model, self.create), emits="created")
+            request = common.creating(self.model, self.create)
+            yield self._common("create", common.create, request, writes=True, emits="created")
         if self.update:
-            yield self._common("update", common.update, common.updating(self.model, self.update), emits="updated")
+            request = common.updating(self.model, self.update)
+            yield self._common("update", common.update, request, writes=True, emits="updated")
         if self.delete:
-            yield self._common("delete", common.delete, RowRef, emits="deleted")
+            yield self._common("delete", common.delete, RowRef, writes=True, emits="deleted")
 
     def _reads(self) -> Iterator[Operation]:
         counting = common.counting(self.model, self.read)
-        yield replace(self._common("get", common.get, Id), common_get=True)
+        yield self._common("get", common.get, Id)
         yield self._common("list", self._page, common.listing(self.model, self.read))
         yield self._common("count", common.count, counting)
         yield self._common("exists", common.exists, counting)
@@ -177,15 +165,17 @@ class Entity:
         name: str,
         run: Callable[[AsyncSession, type[Record], Any], Awaitable[Any]],
         request: type[Schema],
+        *,
+        writes: bool = False,
         emits: str | None = None,
     ) -> Operation:
-        """An operation that every entity has; what it runs is told the model as well."""
+        """An operation that every entity has; ``run`` gets the model as well."""
 
         async def handler(session: AsyncSession, data: Any) -> Any:
             return await run(session, self.model, data)
 
         handler.__doc__ = run.__doc__
-        return Operation(self, name, handler, request, writes=emits is not None, emits=emits)
+        return Operation(self, name, handler, request, writes=writes, emits=emits, common=True)
 
     async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
         """Those that fit, a page at a time."""

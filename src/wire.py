@@ -31,6 +31,11 @@ SENDER = "sender"  # the request's user_id
 REPLAY = "replay"  # of a request and its letter: how often an operator has sent it again
 
 
+def failed_event(operation: str) -> str:
+    """Return the name of the event that tells of a rejected write; ``operation`` is its routing key."""
+    return f"{operation}.failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What the service named ``service`` declares on the broker."""

@@ -20,7 +20,7 @@ MUTANTS = [
     Mutant(
         "what somebody was told to ask again is sent again with all",
         "src/dead_letters/queue.py",
-        "None if letter_id else letter.doubt",
+        "(None if named else dead_letter.uncertain)",
         "None",
         ["tests/dead_letters/test_dead_letters.py::test_a_letter_whose_change_may_stand_is_sent_again_only_by_its_id"],
     ),

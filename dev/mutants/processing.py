@@ -68,21 +68,25 @@ MUTANTS = [
         "src/processing/attempts.py",
         "                await self._delete(attempt, table.c.attempt == attempt)\n",
         "",
-        ["tests/guarantees/test_suspects.py::test_handed_over_again_and_again_a_request_is_no_suspect_for_that"],
+        [
+            "tests/guarantees/test_poison_messages.py::test_a_request_that_is_handed_over_again_and_again_is_not_given_up_for_that"
+        ],
     ),
     Mutant(
         "an attempt is not counted before it is made",
         "src/processing/attempts.py",
         "        return counted <= ATTEMPTS",
         "        return True",
-        ["tests/guarantees/test_suspects.py::test_what_kills_unrouted_is_a_dead_letter_and_all_others_are_answered"],
+        [
+            "tests/guarantees/test_poison_messages.py::test_what_kills_unrouted_is_a_dead_letter_and_all_others_are_answered"
+        ],
     ),
     Mutant(
         "a suspect that was served is not acquitted",
         "src/processing/attempts.py",
         "            await self._delete(attempt, table.c.key == key)\n",
         "",
-        ["tests/guarantees/test_suspects.py::test_a_suspect_that_is_served_in_the_end_is_innocent"],
+        ["tests/guarantees/test_poison_messages.py::test_a_suspected_message_that_is_served_in_the_end_is_innocent"],
     ),
     Mutant(
         "suspects of several queues are attempted at once",
@@ -90,7 +94,7 @@ MUTANTS = [
         "        async with self._alone:\n",
         "        async with asyncio.Lock():\n",
         [
-            "tests/guarantees/test_suspects.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"
+            "tests/guarantees/test_poison_messages.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"
         ],
     ),
     Mutant(

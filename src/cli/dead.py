@@ -31,9 +31,9 @@ def list_letters(context: typer.Context, *, limit: Limit = 100) -> None:
     ./db dead list
     ./db dead list --limit 1000
     """
-    from src.dead_letters import queue
+    from src.cli import dead_letters
 
-    queue.list_letters(target.of(context), limit)
+    dead_letters.list_all(target.of(context), limit)
 
 
 @app.command()
@@ -43,9 +43,9 @@ def show(context: typer.Context, letter: Id) -> None:
     \b
     ./db dead show 0a1b2c3d4e5f
     """
-    from src.dead_letters import queue
+    from src.cli import dead_letters
 
-    queue.show(target.of(context), letter)
+    dead_letters.show(target.of(context), letter)
 
 
 @app.command()
@@ -60,10 +60,10 @@ def replay(context: typer.Context, letter: SomeId = "", *, every: All = False) -
     ./db dead replay 0a1b2c3d4e5f
     ./db dead replay --all
     """
-    from src.dead_letters import queue
+    from src.cli import dead_letters
 
     _check_which(letter, every)
-    queue.replay(target.of(context), letter)
+    dead_letters.replay(target.of(context), letter)
 
 
 @app.command()
@@ -74,12 +74,12 @@ def drop(context: typer.Context, letter: SomeId = "", *, every: All = False, yes
     ./db dead drop 0a1b2c3d4e5f
     ./db dead drop --all --yes
     """
-    from src.dead_letters import queue
+    from src.cli import dead_letters
 
     _check_which(letter, every)
     to = target.of(context)
     _confirm(f"Drop {letter or f'every dead letter of {to.service}'} for good?", yes)
-    queue.drop(to, letter)
+    dead_letters.drop(to, letter)
 
 
 def _check_which(letter: str, every: bool) -> None:  # noqa: FBT001 - typer's

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from src.contract.reference import Description
 
 _CHANGED = "where something changed: the answer"
-_REFUSED = "where it was refused for good: the problem"
+_FAILED = "where it was refused for good: the problem"
 _RETRYABLE = "retryable"
 
 Name = Annotated[str, typer.Argument(help="The operation to show: <entity>.<operation>.", show_default=False)]
@@ -52,8 +52,8 @@ def _shown(shown: "Description") -> Iterator[str]:
     yield f"{shown.key}, a {shown.kind}: {shown.title}"
     yield from _table("request", [(field.name, shown.absent(field), field.type) for field in _flat(shown.request)])
     yield from _table("answer", [(shown.answer,), *((field.name, field.type) for field in _flat(shown.answered))])
-    if shown.event:
-        yield from _table("events", [(shown.event, _CHANGED), (f"{shown.key}.failed", _REFUSED)])
+    if shown.event and shown.failed_event:
+        yield from _table("events", [(shown.event, _CHANGED), (shown.failed_event, _FAILED)])
     yield from _table(
         "problems", [(each.name(), str(each.status), _RETRYABLE * each.retryable) for each in shown.problems]
     )

@@ -25,6 +25,8 @@ _NO_SERVICE = (exceptions.ChannelNotFoundEntity, exceptions.PublishError)
 _REFUSED = (*_NO_SERVICE, ChannelAccessRefused, exceptions.ChannelPreconditionFailed)
 """What the broker would say again, however often it is tried."""
 
+END_TIMEOUT = 1  # seconds: an attempt that is cancelled ends sooner, but for one that waits for a dead connection
+
 
 class _Lane:
     """A channel that requests go out on; where it was closed, another."""
@@ -59,15 +61,20 @@ class Client:
         self._requests, self._suspects = _Lane(self._open_requests), _Lane(self._open_requests)
         self._suspecting = asyncio.Lock()
         self._expected: dict[str, asyncio.Future[Reply]] = {}  # by correlation id
+        self._closed: asyncio.Future[None]
 
     async def __aenter__(self) -> Self:
         """Connect. Raises ConnectionError and TimeoutError; a connection lost later is made again by itself."""
+        self._closed = asyncio.get_running_loop().create_future()
         self._connection = await connections.connect(self._url, f"{self._service} client")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the connection. Every call that waits raises ConnectionError at once."""
+        if not self._closed.done():
+            self._closed.set_result(None)
         await self._connection.close()
 
     @property
@@ -103,12 +110,7 @@ class Client:
         Raises NoService where it was never started, ConnectionError where the broker says nothing for ``timeout``
         seconds (the client's where it is None).
         """
-        seconds = self._timeout if timeout is None else timeout
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._repeat_while_lost(self._is_consumed)
-        except TimeoutError:
-            raise ConnectionError(f"the broker gave no answer within {seconds:g} s") from None
+        return await self._in_time(self._is_consumed, self._timeout if timeout is None else timeout)
 
     @asynccontextmanager
     async def events(self, pattern: str = "#") -> AsyncIterator[AsyncIterator[Event]]:
@@ -117,11 +119,13 @@ class Client:
         The queue lives as long as the connection: when that is lost the iteration raises ConnectionError, and what
         happens until the events are entered again is missed. Who must not miss any has a durable queue of its own.
         """
-        channel = await self._repeat_while_lost(self._open_channel)
+        channel, events = await self._in_time(lambda: self._subscribe(pattern), self._timeout)
         try:
-            yield await self._subscribe(channel, pattern)
+            yield events
         finally:
-            await channel.close()
+            closing = asyncio.ensure_future(channel.close())
+            await asyncio.wait({closing}, timeout=END_TIMEOUT)
+            await _end(closing)
 
     async def _is_consumed(self) -> bool:
         channel = await self._open_channel()
@@ -132,11 +136,20 @@ class Client:
         await channel.close()
         return bool(queue.declaration_result.consumer_count)
 
-    async def _subscribe(self, channel: aio_pika.Channel, pattern: str) -> AsyncIterator[Event]:
+    async def _subscribe(self, pattern: str) -> tuple[aio_pika.Channel, AsyncIterator[Event]]:
+        channel = await self._open_channel()
         try:
-            return await subscribe(channel, self._names.events, pattern)
+            return channel, await subscribe(channel, self._names.events, pattern)
         except _NO_SERVICE as error:
             raise NoService(self._service) from error
+
+    async def _in_time[T](self, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Try until the broker answers. Raises ConnectionError where it does not within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._repeat_while_lost(attempt)
+        except TimeoutError:
+            raise ConnectionError(f"the broker gave no answer within {seconds:g} s") from None
 
     @asynccontextmanager
     async def _within_timeout(self, operation: str, message: aio_pika.Message, options: Options) -> AsyncIterator[None]:
@@ -151,20 +164,38 @@ class Client:
             raise NoService(self._service) from error
 
     async def _repeat_while_lost[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try again after each loss of the connection: the message_id makes sure that nothing is applied twice."""
-        pausing = backoff.growing(longest=1)
-        while not self._connection.close_called:
+        """Try again after each loss of the connection: the message_id makes sure that nothing is applied twice.
+
+        Raises ConnectionError as soon as the client is closed.
+        """
+        delays = backoff.growing(longest=1)
+        while not self._closed.done():
+            running = asyncio.ensure_future(attempt())
             try:
-                return await attempt()
-            except _REFUSED:
-                raise
-            except asyncio.CancelledError:
-                if connections.told_to_end():  # else it is how a closing connection ends what waits for it
-                    raise
-            except connections.LOST:
-                pass
-            await asyncio.sleep(next(pausing))
+                await self._wait_for(running)
+            finally:
+                await _end(running)
+            if running.done() and not running.cancelled():  # a connection that closes cancels what waits for it
+                error = running.exception()
+                if error is None:
+                    return running.result()
+                if isinstance(error, _REFUSED) or not isinstance(error, connections.LOST):
+                    raise error
+            await asyncio.wait({self._closed}, timeout=next(delays))
         raise ConnectionError("the client is closed")
+
+    async def _wait_for(self, running: asyncio.Future[Any]) -> None:
+        """Return when the attempt has ended, the client is closed, or the connection that it began on is lost."""
+        waits = {running, self._closed}
+        up = self._connection.transport and self._connection.transport.connection
+        lost = up.closing if up and not up.is_closed else None
+        try:
+            await asyncio.wait(waits | {lost} if lost else waits, return_when=asyncio.FIRST_COMPLETED)
+            if lost and lost.done() and not running.done():  # what it raises of itself says more
+                await asyncio.wait({running, self._closed}, timeout=END_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if lost:
+                lost.cancel()  # an observer of this method's own
 
     async def _ask(self, operation: str, message: aio_pika.Message) -> Reply:
         """Publish the request and wait for its reply."""
@@ -210,3 +241,11 @@ class Client:
         """The channel is closed: what was asked on it gets no reply, and each call asks again on another."""
         for expected in self._expected.values():
             expected.cancel()
+
+
+async def _end(running: asyncio.Future[Any]) -> None:
+    """Cancel the attempt if it still runs, and return when it has ended. Raises nothing of what the attempt raises."""
+    if running.cancel():
+        await asyncio.wait({running}, timeout=END_TIMEOUT)
+    if running.done() and not running.cancelled():
+        running.exception()  # retrieved, or asyncio logs it

@@ -14,6 +14,8 @@ from ..errors import PREFIX, Problem
 
 LONGEST_KEY = 65_536  # bytes: a header that does not fit a frame would end the connection, and all that waits on it
 
+LONGEST_TEXT = 255  # bytes of a message_id and of an operation: AMQP's short strings hold no more
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -74,6 +76,8 @@ def problem(document: Mapping[str, Any]) -> Problem:
 
 def write_request(body: object, options: Options) -> aio_pika.Message:
     """The message that asks for it; where the reply goes is left to the caller. Raises ValueError."""
+    if (message_id := options.get("message_id")) is not None and not 1 <= len(message_id.encode()) <= LONGEST_TEXT:
+        raise ValueError(f"a message_id has 1 to {LONGEST_TEXT} bytes")
     headers: dict[str, Any] = {}
     if (key := options.get("partition_key")) is not None:
         headers[wire.PARTITION_KEY] = str(key)
@@ -86,7 +90,7 @@ def write_request(body: object, options: Options) -> aio_pika.Message:
         headers=headers,
         content_type=wire.JSON,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=options.get("message_id") or str(uuid.uuid4()),
+        message_id=message_id or str(uuid.uuid4()),
     )
 
 

@@ -1,34 +1,16 @@
 """Every operation described: request, answer, event, problems, an example. ``./db operations`` and the page show it."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from src import errors
-from src.base import Record, RowRef, Stateful
-from src.contract import fields
+from src.base import Record, RowRef
+from src.contract import fields, problems
 from src.contract.fields import Field
 from src.entity import Entity, Operation
 from src.errors import Problem
-from src.persistence import relations
 
-ALWAYS = (
-    errors.Malformed,
-    errors.UnsupportedEncoding,
-    errors.Invalid,
-    errors.TooLarge,
-    errors.ResultTooLarge,
-    errors.DeadlineExceeded,
-    errors.RateLimited,
-    errors.Internal,
-)
-"""What any request may be answered; ``unknown-operation`` is the answer to what is no operation."""
-
-WRITES = (errors.IdempotencyKeyReused, errors.IdempotencyKeyRequired)
-"""What any write may be answered besides."""
-
-KEPT = ("CASCADE", "SET NULL")  # what a foreign key says that does not keep its row's parent from being deleted
 EXAMPLE_MEMBERS = 3
 
 
@@ -57,9 +39,8 @@ class Description:
         return self.operation.event
 
     @property
-    def refused(self) -> str | None:
-        """The event that says that it was refused."""
-        return f"{self.key}.failed" if self.operation.writes else None
+    def failed_event(self) -> str | None:
+        return self.operation.failed_event
 
     def absent(self, field: Field) -> str:
         """What is so where the request does not have the field."""
@@ -81,11 +62,6 @@ def describe(entities: Sequence[Entity]) -> dict[str, Description]:
     return {operation.key: _described(operation, names) for operation in operations}
 
 
-def all_problems(kind: type[Problem] = Problem) -> list[type[Problem]]:
-    """Every problem there is, in the order in which they are declared."""
-    return [each for own in kind.__subclasses__() for each in (own, *all_problems(own))]
-
-
 def _described(operation: Operation, names: Mapping[type[Record], tuple[str, str]]) -> Description:
     request = fields.of(operation.request)
     answer, answered = _answer(operation, names)
@@ -95,13 +71,13 @@ def _described(operation: Operation, names: Mapping[type[Record], tuple[str, str
         request=request,
         answer=answer,
         answered=answered,
-        problems=[*ALWAYS, *(WRITES if operation.writes else ()), *_problems(operation)],
+        problems=problems.of(operation),
         example=_example(request),
     )
 
 
 def _answer(operation: Operation, names: Mapping[type[Record], tuple[str, str]]) -> tuple[str, Sequence[Field]]:
-    if operation not in operation.entity.own:
+    if operation.common:
         return _common_answer(operation.name, *names[operation.entity.model]), ()
     returned = get_type_hints(operation.handler)["return"]
     for model in get_args(returned):
@@ -123,45 +99,6 @@ def _common_answer(name: str, row: str, rows: str) -> str:
             return f"the {row} as it was"
         case _:
             return f"the {row}"
-
-
-def _problems(operation: Operation) -> Iterator[type[Problem]]:
-    """What follows from the request's fields and the entity's table."""
-    model, given = operation.entity.model, operation.request.model_fields
-    own = operation in operation.entity.own
-    unique = any(all(name in given for name in names) for names in relations.uniques(model)) if given else False
-    asked_for = unique and not operation.writes and not operation.name.endswith("exists")
-    if ("id" in given and given["id"].is_required()) or asked_for:
-        yield errors.NotFound
-    if operation.name == "create" or (operation.writes and _some_unique(operation)):
-        yield errors.Conflict
-    if operation.writes and (_refers(operation) or (operation.name == "delete" and _is_kept(operation))):
-        yield errors.ForeignKey
-    if own and operation.writes and issubclass(model, Stateful):
-        yield errors.IllegalTransition
-    if "version" in given:
-        yield errors.VersionMismatch
-
-
-def _some_unique(operation: Operation) -> bool:
-    """It may set a unique value, or a part of one."""
-    return any(
-        name in operation.request.model_fields for names in relations.uniques(operation.entity.model) for name in names
-    )
-
-
-def _refers(operation: Operation) -> bool:
-    """It names rows of others, by a foreign key of its own or of a collection's."""
-    model = operation.entity.model
-    referring = {*relations.parents(model)}
-    referring |= {f"{name}s" for _, held in relations.collections(model) for name in relations.parents(held)}
-    return not referring.isdisjoint(operation.request.model_fields)
-
-
-def _is_kept(operation: Operation) -> bool:
-    return any(
-        relations.on_delete(child, name) not in KEPT for child, name in relations.children(operation.entity.model)
-    )
 
 
 def _example(request: Sequence[Field]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from src import wire
 from src.amqp.frames import UNDECODABLE
 from src.clock import now
-from src.consumers.messages import KILLS_PROCESS, MOST_REPLAYS
+from src.consumers.dead_letter import KILLS_PROCESS, MOST_REPLAYS
 from src.errors import PREFIX, Problem
 
 _IDS = uuid.UUID("e0a1f6c2-7f0c-5b8e-9a55-2f6f0b7d3c19")
@@ -60,19 +60,19 @@ class DeadLetter:
 
     @property
     def size(self) -> int:
-        """Of the whole body, of which a letter may hold the beginning only."""
+        """Bytes of the whole body, of which a dead letter may hold the beginning only."""
         return max(_count(self.headers.get(wire.SIZE)), len(self.message.body))
 
     @property
-    def refusal(self) -> str | None:
-        """Why it is not to be sent again."""
+    def not_replayable(self) -> str | None:
+        """Why it must not be sent again."""
         if self.reason == _UNPUBLISHED:
             return "its change stands already"
         return "it holds only the beginning of its body" if self.size > len(self.message.body) else None
 
     @property
-    def doubt(self) -> str | None:
-        """Why it is sent again only where it is named: who was told to ask again may have done so."""
+    def uncertain(self) -> str | None:
+        """Why it is sent again only where it is named: a requester that was told to ask again may have done so."""
         told = self.message.reply_to and self.reason in _retryable()
         return "its change may stand already; its id sends it again" if told or self.reason == KILLS_PROCESS else None
 
@@ -95,7 +95,7 @@ class DeadLetter:
         ]
 
     def again(self) -> aio_pika.Message:
-        """The request anew: under an id that is the same however often this letter is sent, and without a deadline."""
+        """The request anew, without a deadline; its id is the same however often this dead letter is sent."""
         message, number = self.message, _count(self.headers.get(wire.REPLAY)) + 1
         sender = self.headers.get(wire.SENDER, "")
         origin = f"{sender}\0{message.message_id}".encode() if message.message_id else self.digest

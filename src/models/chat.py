@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from src import crud
+from src import crud, errors
 from src.base import JSON, UNCHANGED, Base, IndexedText, ReadSchema, Record, RowRef, Schema
 from src.entity import Entity
 from src.models.user import User
@@ -88,7 +88,7 @@ class ChangeMembers(RowRef):
 entity = Entity(Chat, create=CreateChat, update=UpdateChat, read=ReadChat)
 
 
-@entity.command("add_members", emits="members_added")
+@entity.command("add_members", emits="members_added", raises=(errors.ForeignKey,))
 async def add_members(session: AsyncSession, request: ChangeMembers) -> Chat:
     """Let users in; those who are in it already stay. Each must exist."""
     chat = await crud.get(session, Chat, request.id, request.version)

@@ -40,7 +40,6 @@ class Message(Record):
 
 
 class CreateMessage(Schema):
-    id: UUID | None = None
     chat_id: UUID
     user_id: UUID | None = None
     role: Role

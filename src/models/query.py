@@ -14,6 +14,7 @@ from src import crud
 from src.base import JSON, UNCHANGED, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
+from src.errors import IllegalTransition
 from src.models.session import Session
 
 
@@ -89,7 +90,7 @@ class FailQuery(RowRef):
 entity = Entity(Query, create=CreateQuery, update=UpdateQuery, read=ReadQuery)
 
 
-@entity.command("start", emits="started")
+@entity.command("start", emits="started", raises=(IllegalTransition,))
 async def start(session: AsyncSession, request: RowRef) -> Query:
     """Begin to answer; the query must be pending."""
     query = await crud.get(session, Query, request.id, request.version)
@@ -97,7 +98,7 @@ async def start(session: AsyncSession, request: RowRef) -> Query:
     return query
 
 
-@entity.command("complete", emits="completed")
+@entity.command("complete", emits="completed", raises=(IllegalTransition,))
 async def complete(session: AsyncSession, request: CompleteQuery) -> Query:
     """Record the answer; the query must be pending or in progress."""
     query = await crud.get(session, Query, request.id, request.version)
@@ -106,7 +107,7 @@ async def complete(session: AsyncSession, request: CompleteQuery) -> Query:
     return query
 
 
-@entity.command("fail", emits="failed")
+@entity.command("fail", emits="failed", raises=(IllegalTransition,))
 async def fail(session: AsyncSession, request: FailQuery) -> Query:
     """Record why there is no answer; the query must be pending or in progress."""
     query = await crud.get(session, Query, request.id, request.version)
@@ -115,7 +116,7 @@ async def fail(session: AsyncSession, request: FailQuery) -> Query:
     return query
 
 
-@entity.command("cancel", emits="cancelled")
+@entity.command("cancel", emits="cancelled", raises=(IllegalTransition,))
 async def cancel(session: AsyncSession, request: RowRef) -> Query:
     """Give the query up; it must be pending or in progress."""
     query = await crud.get(session, Query, request.id, request.version)

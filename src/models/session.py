@@ -14,6 +14,7 @@ from src import crud
 from src.base import JSON, UNCHANGED, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
+from src.errors import IllegalTransition
 from src.models.user import User
 
 
@@ -62,7 +63,7 @@ class ReadSession(ReadSchema):
 entity = Entity(Session, create=CreateSession, update=UpdateSession, read=ReadSession)
 
 
-@entity.command("close", emits="closed")
+@entity.command("close", emits="closed", raises=(IllegalTransition,))
 async def close(session: AsyncSession, request: RowRef) -> Session:
     """End the conversation; it must be open."""
     row = await crud.get(session, Session, request.id, request.version)
@@ -71,7 +72,7 @@ async def close(session: AsyncSession, request: RowRef) -> Session:
     return row
 
 
-@entity.command("reopen", emits="reopened")
+@entity.command("reopen", emits="reopened", raises=(IllegalTransition,))
 async def reopen(session: AsyncSession, request: RowRef) -> Session:
     """Go on with the conversation; it must be closed."""
     row = await crud.get(session, Session, request.id, request.version)

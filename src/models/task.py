@@ -15,6 +15,7 @@ from src import crud
 from src.base import UNCHANGED, Id, ReadSchema, Record, RowRef, Schema, Stateful
 from src.clock import now
 from src.entity import Entity
+from src.errors import IllegalTransition
 from src.models import user
 from src.models.user import ReadUser, User
 
@@ -108,7 +109,7 @@ class UsersWithTaskCounts(Schema):
 entity = Entity(Task, create=CreateTask, update=UpdateTask, read=ReadTask)
 
 
-@entity.command("start", emits="started")
+@entity.command("start", emits="started", raises=(IllegalTransition,))
 async def start(session: AsyncSession, request: RowRef) -> Task:
     """Begin; the task must be pending."""
     task = await crud.get(session, Task, request.id, request.version)
@@ -116,7 +117,7 @@ async def start(session: AsyncSession, request: RowRef) -> Task:
     return task
 
 
-@entity.command("complete", emits="completed")
+@entity.command("complete", emits="completed", raises=(IllegalTransition,))
 async def complete(session: AsyncSession, request: RowRef) -> Task:
     """It is done; the task must be pending or in progress."""
     task = await crud.get(session, Task, request.id, request.version)
@@ -125,7 +126,7 @@ async def complete(session: AsyncSession, request: RowRef) -> Task:
     return task
 
 
-@entity.command("cancel", emits="cancelled")
+@entity.command("cancel", emits="cancelled", raises=(IllegalTransition,))
 async def cancel(session: AsyncSession, request: RowRef) -> Task:
     """Give it up; the task must be pending or in progress."""
     task = await crud.get(session, Task, request.id, request.version)

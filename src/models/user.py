@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from src import crud
 from src.base import JSON, UNCHANGED, IndexedText, ReadSchema, Record, Schema
 from src.entity import Entity
+from src.errors import NotFound
 
 Username = Annotated[str, Field(min_length=1, max_length=200)]
 Email = Annotated[str, Field(max_length=320)]
@@ -55,7 +56,7 @@ class UsernameExists(Schema):
 entity = Entity(User, create=CreateUser, update=UpdateUser, read=ReadUser)
 
 
-@entity.query("get_by_username")
+@entity.query("get_by_username", raises=(NotFound,))
 async def get_by_username(session: AsyncSession, request: GetByUsername) -> User:
     """The user who has this name."""
     return await crud.find(session, User, username=request.username)

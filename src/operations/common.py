@@ -15,13 +15,19 @@ from src.operations import column_limits
 
 
 def creating(model: type[Record], schema: type[Schema]) -> type[Schema]:
-    """The Create schema, with an id that the client may choose."""
-    return column_limits.bounded(model, _schema(schema.__name__, schema, id=(UUID | None, None)))
+    """The Create schema, with an id that the client may choose. An id that the schema declares stays as it is."""
+    chosen = {} if "id" in schema.model_fields else {"id": (UUID | None, None)}
+    return column_limits.bounded(model, _schema(schema.__name__, schema, **chosen))
 
 
 def updating(model: type[Record], schema: type[Schema]) -> type[Schema]:
-    """The Update schema, flat with the row that it names."""
-    return column_limits.bounded(model, _schema(schema.__name__, schema, RowRef))
+    """The Update schema, flat with the id and the version of the row that it names."""
+    bases = (schema,) if issubclass(schema, RowRef) else (schema, RowRef)
+    return column_limits.bounded(model, _schema(schema.__name__, *bases))
+
+
+REQUESTS = {"create": creating, "update": updating}
+"""How the request of an operation of this name follows from the entity's schema."""
 
 
 def counting(model: type[Record], read: type[Schema]) -> type[Schema]:

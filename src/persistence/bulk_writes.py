@@ -72,7 +72,7 @@ class BulkWriter:
         connection = session.connection()
         for model in sorted(tables, key=_dependency):
             arrays = _arrays(model, tables[model])
-            connection.execute(*self._dialect.insertion(cast("sa.Table", model.__table__), arrays))
+            connection.execute(*self._dialect.insert_statement(cast("sa.Table", model.__table__), arrays))
         if not self.last:
             _attach(session, new)
 
@@ -126,4 +126,4 @@ def _columns(model: type[Record]) -> tuple[tuple[str, str], ...]:
 
 @cache
 def _deletion(model: type[Record], dialect: Dialect) -> sa.Delete:
-    return sa.delete(model).where(dialect.among(model.id, "ids")).execution_options(synchronize_session=False)
+    return sa.delete(model).where(dialect.in_parameter(model.id, "ids")).execution_options(synchronize_session=False)

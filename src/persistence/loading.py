@@ -57,7 +57,7 @@ class Loader:
 @cache
 def of_ids[M: Record](model: type[M], dialect: Dialect, *, lock: bool) -> Select[M]:
     """The rows of the model whose ids are in the parameter ``ids``."""
-    statement = select(model).where(dialect.among(model.id, "ids")).order_by(model.id)
+    statement = select(model).where(dialect.in_parameter(model.id, "ids")).order_by(model.id)
     return statement.with_for_update(key_share=True) if lock else statement
 
 
@@ -65,7 +65,7 @@ def versions(
     connection: Connection, model: type[Record], dialect: Dialect, ids: Collection[UUID]
 ) -> Mapping[UUID, int]:
     """Those that the rows of the model have, which nobody changes before the transaction ends."""
-    statement = select(model.id, model.version).where(dialect.among(model.id, "ids")).order_by(model.id)
+    statement = select(model.id, model.version).where(dialect.in_parameter(model.id, "ids")).order_by(model.id)
     found = connection.execute(statement.with_for_update(key_share=True), {"ids": sorted(ids)})
     return {row_id: version for row_id, version in found}  # noqa: C416 - a row is no pair
 
@@ -73,7 +73,7 @@ def versions(
 @cache
 def _ids(model: type[Base], dialect: Dialect, *, lock: bool) -> Select[UUID]:
     column = model.__table__.c.id
-    statement = select(column).where(dialect.among(column, "ids")).order_by(column)
+    statement = select(column).where(dialect.in_parameter(column, "ids")).order_by(column)
     return statement.with_for_update(key_share=True, read=True) if lock else statement
 
 

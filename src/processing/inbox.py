@@ -51,7 +51,7 @@ class SeenRequests:
         self._found = found
         self.served = dict(served or {})
 
-    def recall(self, request: Request[Any] | RejectedRequest) -> Entry | None:
+    def get(self, request: Request[Any] | RejectedRequest) -> Entry | None:
         """What was served before under the request's key."""
         if request.key is None:
             return None
@@ -59,10 +59,10 @@ class SeenRequests:
 
     def refuse(self, refusal: RejectedRequest) -> Outcome:
         """The stored outcome of the same request, else its refusal."""
-        entry = self.recall(refusal)
+        entry = self.get(refusal)
         return entry.outcome if entry and entry.fingerprint == refusal.fingerprint else refusal.outcome
 
-    def note(self, request: Request[Any], outcome: Outcome) -> None:
+    def remember(self, request: Request[Any], outcome: Outcome) -> None:
         """Of each key the first final outcome counts."""
         if request.key and outcome.final and request.key not in self._found:
             self.served.setdefault(request.key, Entry(request.fingerprint, outcome))
@@ -98,7 +98,7 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
         "outcome": [encode(entries[key].outcome) if key in entries else b"" for key in keys],
         "received_at": [now()] * len(keys),
     }
-    written = await connection.execute(*dialect.insertion(table, arrays, new=True))
+    written = await connection.execute(*dialect.insert_statement(table, arrays, skip_existing=True))
     if written.rowcount < len(keys):
         raise ConcurrentDuplicate
     if unserved:
@@ -107,18 +107,18 @@ async def record(session: AsyncSession, entries: Mapping[bytes, Entry], unserved
 
 @cache
 def _looking_up(dialect: Dialect) -> sa.Select[bytes, bytes, bytes]:
-    return sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(dialect.among(table.c.key, "keys"))
+    return sa.select(table.c.key, table.c.fingerprint, table.c.outcome).where(dialect.in_parameter(table.c.key, "keys"))
 
 
 @cache
 def _deletion(dialect: Dialect) -> sa.Delete:
-    return sa.delete(table).where(dialect.among(table.c.key, "keys"))
+    return sa.delete(table).where(dialect.in_parameter(table.c.key, "keys"))
 
 
 async def measure(database: Database) -> tuple[float, float]:
     """About how many requests are remembered, and the age of the oldest in seconds."""
     async with database.connect() as connection:
-        remembered = await connection.scalar(database.dialect.remembered)
+        remembered = await connection.scalar(database.dialect.inbox_estimate)
         oldest = await connection.scalar(sa.select(sa.func.min(table.c.received_at)))
     return max(remembered or 0.0, 0.0), (now() - oldest).total_seconds() if oldest else 0.0
 

@@ -31,6 +31,10 @@ class Decodable(Protocol):
     @property
     def request(self) -> type[BaseModel]: ...
 
+    @property
+    def failed_event(self) -> str | None:
+        """The routing key of the event of a final problem."""
+
 
 @dataclass(slots=True)
 class Request[O: Decodable]:
@@ -102,8 +106,8 @@ class Outcome:
         document = problem.document()
         body = pydantic_core.to_json(document)
         events: tuple[Event, ...] = ()
-        if operation and operation.writes and not problem.retryable:
-            events = (Event(f"{operation.key}.failed", subject, None, timestamp(now()), body),)
+        if operation and operation.failed_event and not problem.retryable:
+            events = (Event(operation.failed_event, subject, None, timestamp(now()), body),)
         return cls(
             state=State.FAILED if isinstance(problem, Internal) else State.REJECTED,
             type=document["type"],

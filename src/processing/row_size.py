@@ -30,8 +30,8 @@ class RowSizeLimit:
         """
         for row in changes.beside(result):
             for reading in self._readings[type(row)]:
-                self._check(row, reading.serialised(row), changes)
-        body = entity.serialised(result)
+                self._check(row, reading.to_json(row), changes)
+        body = entity.to_json(result)
         if isinstance(result, Record):
             self._check(result, body, changes)
         if len(body) <= self._largest:

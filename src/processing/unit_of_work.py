@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src.base import Record
 from src.clock import now, timestamp
-from src.database import Database, infrastructure_errors, translate
+from src.database import Database
+from src.dialects.driver_errors import infrastructure_errors, translate
 from src.entity import Operation
 from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
 from src.persistence import identity_map
@@ -123,8 +124,8 @@ class UnitOfWork:
         """Load what they name, run one after the other."""
         wanted = identity_map.LoadPlan()
         for request in requests:
-            if batch.memory.recall(request) is None:
-                request.operation.want(wanted, request.data)
+            if batch.memory.get(request) is None:
+                request.operation.row_names.plan_load(wanted, request.data)
         await batch.rows.load(wanted)
         return [await self._answer(batch, request) for request in requests]
 
@@ -147,7 +148,7 @@ class UnitOfWork:
             except _Failed as failed:
                 cause = failed.cause
         outcome = _rejection(request, cause if isinstance(cause, Problem) else Internal.because(cause))
-        batch.memory.note(request, outcome)
+        batch.memory.remember(request, outcome)
         return outcome
 
     async def _under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
@@ -169,10 +170,10 @@ class UnitOfWork:
 
     async def _answer(self, batch: _Batch, request: Request[Operation]) -> Outcome:
         """What was answered before, or what serving the request comes to."""
-        if entry := batch.memory.recall(request):
+        if entry := batch.memory.get(request):
             return _repeat(entry, request)
         outcome = await self._serve(batch, request)
-        batch.memory.note(request, outcome)
+        batch.memory.remember(request, outcome)
         return outcome
 
     async def _serve(self, batch: _Batch, request: Request[Operation]) -> Outcome:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from src import errors, wire
 from src.amqp import frames
 from src.amqp.frames import UNDECODABLE, Delivery, Message, Properties
-from src.consumers.decoder import Decoder, Received
+from src.consumers import dead_letter
+from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled, parked
+from src.consumers.received import Received
 from src.models import entities
 from src.processing.request import Event, Outcome, State
 
@@ -72,7 +74,8 @@ def messages(hostile: Hostile) -> Iterator[Message]:
     for more, outcome in itertools.product(({}, copied), outcomes(hostile.detail)):
         settled = Settled(received(hostile, more), outcome)
         events = settled.events(NAMES)
-        letters = [settled.dead_letter(NAMES, answered=answered) for answered in (True, False)]
+        reasons = filter(None, (dead_letter.reason(settled, replied=replied) for replied in (True, False)))
+        letters = [dead_letter.message(settled, reason, NAMES) for reason in reasons]
         yield from filter(None, [settled.reply(), *events, *(parked(event, NAMES) for event in events), *letters])
 
 

@@ -19,7 +19,7 @@ from src.amqp.frames import Delivery, Properties
 from src.base import Schema
 from src.cli import operations
 from src.consumers.decoder import Decoder
-from src.contract import fields, reference
+from src.contract import fields, problems, reference
 from src.processing.request import RejectedRequest
 from src.service import Service
 from tests.hostile.test_meaning import MEANINGLESS
@@ -108,20 +108,21 @@ def test_a_problem_that_a_request_has_is_said_of_its_operation(problem: str, ope
         "user.get_by_username": {"not-found"},
         "user.with_tasks": {"not-found"},
         "chat.add_members": {"not-found", "foreign-key", "version-mismatch"},
+        "chat.remove_members": {"not-found", "version-mismatch"},
         "message.create": {"conflict", "foreign-key"},
         "message.search": set(),
     }.items(),
 )
-def test_the_problems_of_an_operation_follow_from_what_it_asks_for(key: str, own: set[str]) -> None:
-    besides = {*reference.ALWAYS, *reference.WRITES}
+def test_an_operation_has_the_problems_of_its_kind_and_those_that_it_declares(key: str, own: set[str]) -> None:
+    besides = {*problems.ALWAYS, *problems.WRITES}
     assert {each.name() for each in KNOWN[key].problems if each not in besides} == own
-    assert set(reference.WRITES) <= set(KNOWN[key].problems) or KNOWN[key].kind == "read"
+    assert set(problems.WRITES) <= set(KNOWN[key].problems) or KNOWN[key].kind == "read"
 
 
 def test_every_problem_is_in_the_page() -> None:
-    for kind in reference.all_problems():
+    for kind in problems.known(models.entities()):
         assert f"| `{kind.name()}` | {kind.status} | {'yes' if kind.retryable else 'no'} |" in TEXT
-    assert errors.Problem.__subclasses__()[0] in reference.all_problems()
+    assert errors.Problem.__subclasses__()[0] in problems.known(models.entities())
 
 
 class Everything(Schema):

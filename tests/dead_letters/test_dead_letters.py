@@ -12,9 +12,9 @@ import aio_pika
 import pytest
 
 import config
+from src.cli import dead_letters
 from src.cli.target import Target
 from src.client import Client
-from src.dead_letters import queue
 from src.service import Service
 from tests.support import forked, harness, pages, requester
 from tests.support.forked import Ended
@@ -85,7 +85,9 @@ async def served(client: Client, db: Requester) -> None:
 
 async def looked(settings: config.Settings, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """As ``listed``, without a process."""
-    await queue._list(Target(settings.rabbitmq_url.get_secret_value(), settings.dsn, settings.service_name), LETTERS)
+    await dead_letters._list(
+        Target(settings.rabbitmq_url.get_secret_value(), settings.dsn, settings.service_name), LETTERS
+    )
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -141,8 +143,8 @@ async def test_a_letter_that_is_sent_again_is_served_once_and_gone(
 
 DIES = """
 import os, sys
-from src.dead_letters import queue as letters
-letters._Box.{method} = lambda *_: os._exit(9)
+from src.dead_letters.queue import DeadLetterQueue
+DeadLetterQueue.{method} = lambda *_, **__: os._exit(9)
 import main
 main.app()
 """
@@ -165,7 +167,7 @@ async def test_a_replay_that_dies_before_the_letter_is_acked_is_applied_once(
     session = await die(db, settings, message_id)
     (letter,) = await ids(settings)
     await client.call("session.create", {"id": session})
-    for method in ("take", "take", "send"):
+    for method in ("remove", "remove", "replay"):
         await killed(settings, method, "replay", letter)
         await left(settings, 1)
     assert (await dead(settings, "replay", letter)).code == 0

@@ -138,7 +138,7 @@ async def test_an_alarm_of_the_broker_is_found(shaky: config.Settings, private_r
 )
 def test_the_version_of_the_broker_says_what_it_cannot_do(version: str, level: Level) -> None:
     connection = cast("Any", SimpleNamespace(server_properties={"version": version}))
-    assert broker_checks._version(connection, "host:5672").level is level
+    assert broker_checks._check_version(connection, "host:5672").level is level
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
@@ -200,7 +200,7 @@ async def test_clocks_that_differ_are_found(settings: config.Settings, hours: in
 
 
 def reached(rabbitmq_url: str, dsn: str) -> list[Finding]:
-    return doctor._reach(rabbitmq_url, dsn)
+    return doctor._check_transport(rabbitmq_url, dsn)
 
 
 HERE = ["localhost", "127.0.0.1", "127.0.0.2", "[::1]"]
@@ -230,7 +230,7 @@ def test_to_another_host_there_is_tls_and_a_user_of_ones_own(rabbitmq_url: str, 
 
 
 async def test_a_frozen_database_is_a_finding(fragile: config.Settings, postgres: PostgresServer) -> None:
-    with mock.patch.object(database_checks, "PATIENCE", 0.5), frozen(postgres):
+    with mock.patch.object(database_checks, "TIMEOUT", 0.5), frozen(postgres):
         said = await finding(fragile, Level.BROKEN)
     assert f"PostgreSQL at 127.0.0.1:{URL(fragile.dsn).port}: no answer in time. Start it" in said
 

@@ -77,7 +77,7 @@ def plain(result: Any) -> Any:
     """What is told of a result, but for what is fleeting, in the words of the wire."""
     match result:
         case Record():
-            told = plain(json.loads(ENTITIES[type(result)].serialised(result)))
+            told = plain(json.loads(ENTITIES[type(result)].to_json(result)))
         case Schema():
             told = plain(result.model_dump(mode="json", by_alias=True))
         case {"count": told} | {"exists": told}:

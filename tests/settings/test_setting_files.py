@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 from yarl import URL
 
 import config
+from src.settings import parts
 from tests.support import forked
 
 SERVERS = ("DATABASE_URL", "DATABASE_PASSWORD", "RABBITMQ_URL", "REDIS_URL", "REDIS_PASSWORD")
@@ -80,7 +80,7 @@ def test_only_the_newline_at_the_end_of_a_file_is_dropped(environment: Environme
 
 def test_the_example_names_every_value_that_may_lie_in_a_file() -> None:
     head = (Path(config.__file__).parent / ".env.example").read_text().partition("# ---")[0]
-    assert set(re.findall(r"[A-Z]+_[A-Z]+(?=[, ])", head)) == {name.upper() for name in config.IN_FILES}
+    assert set(re.findall(r"[A-Z]+_[A-Z]+(?=[, ])", head)) == {name.upper() for name in parts.IN_FILES}
 
 
 @pytest.mark.parametrize("given", [("DATABASE_URL",), ("RABBITMQ_HOST",), ("POSTGRES_PASSWORD", "DATABASE_PASSWORD")])
@@ -160,17 +160,3 @@ def test_a_broker_url_wins_over_its_parts(environment: Environment) -> None:
     environment.set("RABBITMQ_HOST", "elsewhere")
     environment.file("RABBITMQ_URL", "amqp://host/")
     assert _load().rabbitmq_url.get_secret_value() == "amqp://host/"
-
-
-@pytest.mark.parametrize("name", [*PARTS, "RABBITMQ_URL", "DATABASE_URL"])
-def test_servers_that_were_started_here_are_used_only_where_no_setting_says_where_they_are(
-    name: str, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "urls").write_text("DATABASE_URL=postgresql://here/db\nRABBITMQ_URL=amqp://here\n")
-    monkeypatch.setitem(config._Started.model_config, "env_file", tmp_path / "urls")
-    monkeypatch.chdir(tmp_path)  # where no .env is
-    environment.file(name, VALUES.get(name, "there"))
-    settings = config.load()
-    engine = make_url(settings.dsn)
-    broker = URL(settings.rabbitmq_url.get_secret_value())
-    assert (engine.host != "here", broker.host != "here") == (name == "DATABASE_URL", name != "DATABASE_URL")

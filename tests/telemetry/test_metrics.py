@@ -194,9 +194,9 @@ async def dumb() -> AsyncIterator[str]:
         asked.set()
 
 
-@pytest.mark.parametrize("keep", [0, exposition.KEEP])
+@pytest.mark.parametrize("keep", [0, exposition.MAX_AGE])
 async def test_a_scrape_waits_for_a_database_that_never_answers_once_and_not_for_long(keep: float) -> None:
-    with mock.patch.multiple(exposition, PATIENCE=0.2, KEEP=keep):
+    with mock.patch.multiple(exposition, TIMEOUT=0.2, MAX_AGE=keep):
         async with dumb() as url:
             database = Database(url)
             scraped = Metrics(database, [])
@@ -245,5 +245,9 @@ async def test_a_request_that_is_served_alone_is_counted(own_settings: config.Se
         answer = await db.publish("session.count")
         delivered = await (await raw.get_queue(names.reads)).get()
         await delivered.reject(requeue=True)
-        async with counted("db_careful_requests_total"), harness.running(own_settings):
+        async with (
+            counted("db_isolated_requests_total"),
+            counted("db_careful_requests_total"),
+            harness.running(own_settings),
+        ):
             await answer
