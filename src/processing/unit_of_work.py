@@ -29,7 +29,7 @@ from src.telemetry import metrics
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the infrastructure's fault
-JITTER = 0.05  # seconds, times the attempt
+JITTER = 0.05  # seconds: the longest delay before the second attempt; later attempts wait longer in proportion
 
 type Requests = Sequence[Request[Operation]]
 type Asked = Sequence[Request[Operation] | RejectedRequest]
