@@ -87,8 +87,8 @@ db-downgrade: setup ## Take the database back by one revision
 db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"; ARGS=--contract lets it drop
 	@$(RUN) python -m dev.schema $(ARGS) new -- "$$m"
 
-reference: setup ## Write docs/reference.md from the source
-	@$(RUN) python -m dev.reference
+reference: setup ## Write the generated pages from the source: docs/reference.md, the time constants
+	@$(RUN) python -m dev.reference && $(RUN) python -m dev.timeouts
 
 format: setup ## Apply safe fixes and format the code; show what is left to mend
 	$(RUN) ruff check --fix --exit-zero
