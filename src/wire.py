@@ -4,6 +4,7 @@ Every name that the service declares begins with its own (``SERVICE_NAME``), so 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"  # RFC 9457
@@ -36,17 +37,17 @@ def failed_event(operation: str) -> str:
     return f"{operation}.failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Names:
     """What the service named ``service`` declares on the broker."""
 
     service: str
 
-    @property
+    @cached_property
     def requests(self) -> str:
         return f"{self.service}.requests"
 
-    @property
+    @cached_property
     def writes(self) -> str:
         return f"{self.service}.writes"
 
@@ -57,36 +58,36 @@ class Names:
         """The queues of so many partitions."""
         return [self.partition(number) for number in range(count)]
 
-    @property
+    @cached_property
     def reads(self) -> str:
         return f"{self.service}.reads"
 
-    @property
+    @cached_property
     def events(self) -> str:
         return f"{self.service}.events"
 
-    @property
+    @cached_property
     def parked(self) -> str:
         return f"{self.service}.parked"
 
-    @property
+    @cached_property
     def released(self) -> str:
         return f"{self.service}.released"
 
-    @property
+    @cached_property
     def dead(self) -> str:
         return f"{self.service}.dead"
 
-    @property
+    @cached_property
     def unrouted(self) -> str:
         return f"{self.service}.unrouted"
 
-    @property
+    @cached_property
     def expired(self) -> str:
         """Writes that their partition has given up."""
         return f"{self.service}.expired"
 
-    @property
+    @cached_property
     def fanouts(self) -> list[str]:
         """Each is an exchange, and the queue that is bound to it."""
         return [self.dead, self.unrouted, self.expired, self.parked, self.released]
@@ -95,7 +96,7 @@ class Names:
         """Every queue that the service declares with so many partitions."""
         return [*self.partitions(partitions), self.reads, *self.fanouts]
 
-    @property
+    @cached_property
     def exchanges(self) -> list[str]:
         """Every exchange that the service declares; ``writes`` where there are several partitions."""
         return [self.requests, self.writes, self.events, *self.fanouts]

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from src.amqp.batch import Batch
 from src.amqp.batch_subscriber import RECOVERABLE_ERRORS, Handler
 from src.amqp.frames import Delivery
-from src.consumers.messages import Settled
+from src.consumers.messages import Received, Settled
 from src.consumers.outage import OutageRetry, StillUnavailable
-from src.consumers.received import Received
 from src.consumers.settlement import Settlement
 from src.entity import Operation
 from src.errors import Internal, Problem

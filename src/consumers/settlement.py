@@ -54,7 +54,8 @@ class Settlement:
             replied, _ = await asyncio.gather(self.reply(settled), self.publish_events(events))
         else:
             replied = await self.reply(settled)
-        await self.publish_dead_letters(settled, replied)
+        if any(each.outcome.state is not State.SERVED for each in settled):
+            await self.publish_dead_letters(settled, replied)
         self.count(settled)
 
     async def reply(self, settled: Sequence[Settled]) -> list[bool]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from src.base import Record
-from src.persistence import chunked_reads
+from src.persistence import chunked_reads, loading
 from src.persistence.chunked_reads import ChunkedReader, Selection
 from src.persistence.identity_map import IdentityMap
 
@@ -38,5 +38,5 @@ class ReadMap(IdentityMap):
     async def _query[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
         """Load the rows. Raises ResultTooLarge for several rows that are too large to be loaded together."""
         if len(ids) == 1:
-            return await super()._query(model, ids)
+            return await loading.rows(self.session, self.dialect, model, ids, lock=False)
         return await chunked_reads.load(self.session, self.dialect, model, ids)

@@ -14,8 +14,7 @@ from src.amqp import encoding
 from src.amqp.frames import UNDECODABLE, Delivery, Message, Properties
 from src.consumers import dead_letter
 from src.consumers.decoder import Decoder
-from src.consumers.messages import Settled, parked
-from src.consumers.received import Received
+from src.consumers.messages import Received, Settled, parked
 from src.models import entities
 from src.processing.request import Event, Outcome, State
 
