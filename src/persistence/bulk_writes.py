@@ -7,10 +7,9 @@ the flush as well.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -56,7 +55,8 @@ class BulkWriter:
             tables[type(row)].append(row)
         connection = session.connection()
         for model in sorted(tables, key=_dependency_order):
-            arrays = _arrays(model, tables[model])
+            values = [row.__dict__ for row in tables[model]]
+            arrays = {column: [value[name] for value in values] for name, column in _columns(model)}
             connection.execute(*self.dialect.insert_statement(cast("sa.Table", model.__table__), arrays))
         if not self.last:
             for row in new:
@@ -91,11 +91,6 @@ def _names(model: type[Record]) -> frozenset[str]:
 def _dependency_order(model: type[Record]) -> int:
     """Return the table's place in an order in which parents precede children."""
     return model.metadata.sorted_tables.index(cast("sa.Table", model.__table__))
-
-
-def _arrays(model: type[Record], rows: Sequence[Record]) -> dict[str, list[Any]]:
-    values = [row.__dict__ for row in rows]
-    return {column: [value[name] for value in values] for name, column in _columns(model)}
 
 
 @cache

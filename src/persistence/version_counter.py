@@ -33,8 +33,10 @@ class VersionCounter:
         self._given |= {row: row.version for row in session.new if isinstance(row, Record)}
         changed = [row for row in session.dirty if isinstance(row, Record) and session.is_modified(row)]
         self._lock(session, [row for row in changed if not locked(row) and self._given.get(row) != _written(row)])
-        for row in changed:
-            self._change(row)
+        for row in changed:  # from the version in the database, whatever version the application has set
+            written = _written(row)
+            versioning.increment(row, written - 1 if self._given.get(row) == written else written)
+            self._given[row] = row.version
         deleted = [row for row in session.deleted if isinstance(row, Record)]
         for row in deleted:
             for update in cascades.of(type(row)).updates:
@@ -56,12 +58,6 @@ class VersionCounter:
                 raise NotFound(f"There is no {model.__name__.lower()} with this id any more.")
             if found != versions:
                 raise VersionMismatch
-
-    def _change(self, row: Record) -> None:
-        """Count from the version in the database, whatever version the application has set."""
-        written = _written(row)
-        versioning.increment(row, written - 1 if self._given.get(row) == written else written)
-        self._given[row] = row.version
 
 
 def _written(row: Record) -> int:

@@ -102,17 +102,13 @@ class UnitOfWork:
                 found = await inbox.look_up(connection, rows.dialect, keys)
             batch = _Batch(rows, inbox.SeenRequests(found))
             valid = [each for each in received if isinstance(each, Request)]
-            outcomes = iter(await (self._bisect(batch, valid) if bisect else self._run_and_flush(batch, valid)))
+            outcomes = iter(await (self._bisect if bisect else self._run)(batch, valid))
+            await rows.write_last()
             served = batch.seen.served
             with infrastructure_errors():
                 await inbox.record(connection, rows.dialect, served, keys - found.keys() - served.keys())
         metrics.DUPLICATES.inc(len(named) - len(keys) + len(found))
         return [batch.seen.reject(each) if isinstance(each, RejectedRequest) else next(outcomes) for each in received]
-
-    async def _run_and_flush(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        outcomes = await self._run(batch, requests)
-        await batch.rows.write_last()
-        return outcomes
 
     async def _run(self, batch: _Batch, requests: Requests) -> list[Outcome]:
         """Load the rows that the requests name, and run the requests one after the other."""
