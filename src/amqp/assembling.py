@@ -1,12 +1,9 @@
 """Assemble method, header and body frames into deliveries and returned messages."""
 
-import struct
 from collections.abc import Callable
 
 from src.amqp.frames import DELIVER, HEADER, METHOD, Delivery
 from src.amqp.sanitizing import properties, text
-
-_CONFIRM = struct.Struct(">QB")  # delivery tag, multiple
 
 
 class ContentAssembler:
@@ -58,17 +55,11 @@ class DeliveryAssembler:
             return False
         elif contents.add(kind, payload):
             method, contents.method = contents.method, b""
-            tag, redelivered, routing_key = _decode_deliver(method)
             header, body = contents.header, contents.body
+            tag, redelivered, routing_key = _decode_deliver(method)
             described = properties(header)
             self._on_delivery(Delivery(tag, routing_key, described, body, contents.size, redelivered, len(header)))
         return True
-
-
-def decode_confirm(payload: bytes) -> tuple[int, bool]:
-    """Decode an ack or a nack: its delivery tag, and whether it also applies to all tags before."""
-    tag, bits = _CONFIRM.unpack_from(payload, 4)
-    return tag, bool(bits & 1)
 
 
 def _decode_deliver(method: bytes) -> tuple[int, bool, str]:

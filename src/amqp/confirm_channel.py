@@ -4,6 +4,7 @@ aiormq counts delivery tags too, but does not see these messages: nobody may pub
 """
 
 import asyncio
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
@@ -13,6 +14,8 @@ from aiormq.channel import Channel
 
 from src.amqp import assembling, encoding, frames, sanitizing
 from src.amqp.frames import Message
+
+_CONFIRM = struct.Struct(">QB")  # of an ack or a nack: the delivery tag, and whether all tags before are meant as well
 
 WRITE_SIZE = 1024 * 1024  # bytes of a write after which the channel waits for the socket to drain
 
@@ -130,7 +133,8 @@ class ConfirmChannel:
         return True
 
     def _settle(self, payload: bytes, result: PublishResult) -> None:
-        tag, multiple = assembling.decode_confirm(payload)
+        tag, bits = _CONFIRM.unpack_from(payload, 4)
+        multiple = bool(bits & 1)
         for sent in self._pending:
             if sent.first <= tag and (multiple or tag <= sent.last):
                 sent.settle(tag, result, multiple=multiple)
