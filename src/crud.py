@@ -4,7 +4,7 @@ Nothing here commits, knows a message or an entity. What goes wrong is raised as
 changed. Within a batch every function sees what the requests before it have done.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from src.base import Base, Record
+from src.base import Base, Record, columns, no_attribute, writable
 from src.dialects import Dialect
 from src.errors import Conflict, ForeignKey, NotFound, VersionMismatch
 from src.json_values import same
@@ -22,8 +22,12 @@ from src.persistence.identity_map import IdentityMap
 
 
 async def create[M: Record](session: AsyncSession, model: type[M], **values: Any) -> M:
-    """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey."""
+    """Add a row; ``id`` may be given. Raises Conflict where the id or a unique value is taken, and ForeignKey.
+
+    Raises TypeError for a name that is no column and no collection of the model, as every function here does.
+    """
     rows = write_map.of(session)
+    _check_names(model, values, writable(model))
     if values.get("id") is None:
         values.pop("id", None)
     elif await rows.exists(model, values["id"]):
@@ -43,6 +47,7 @@ async def get[M: Record](session: AsyncSession, model: type[M], row_id: UUID, ve
 async def find[M: Record](session: AsyncSession, model: type[M], **unique: Any) -> M:
     """The row that has these values in the columns of a unique constraint. Raises NotFound."""
     rows = identity_map.of(session)
+    _check_names(model, unique, columns(model))
     row_id = await rows.find(model, tuple(unique), tuple(unique.values()))
     if row_id is None:
         raise NotFound(f"There is no {model.__name__.lower()} with this {' and '.join(unique)}.")
@@ -54,6 +59,7 @@ async def update[M: Record](
 ) -> M:
     """Change the attributes in ``changes``. Raises NotFound, VersionMismatch, Conflict and ForeignKey."""
     rows = write_map.of(session)
+    _check_names(model, changes, writable(model))
     row = await _get(rows, model, row_id, version)
     changes = {name: value for name, value in changes.items() if not same(getattr(row, name), value)}
     await _check_parents(rows, row, changes)
@@ -125,6 +131,13 @@ def error(field: str, message: str) -> dict[str, str]:
     return {"pointer": f"/{field}", "message": message}
 
 
+def _check_names(model: type[Base], names: Iterable[str], known: Collection[str]) -> None:
+    """Raise TypeError for a name that is none of the known attributes."""
+    for name in names:
+        if name not in known:
+            raise no_attribute(model, name)
+
+
 async def _get[M: Record](rows: IdentityMap, model: type[M], row_id: UUID, version: int | None = None) -> M:
     row = await rows.get(model, row_id)
     if not isinstance(row, model):
@@ -157,6 +170,7 @@ def _listing[M: Record](
     model: type[M], dialect: Dialect, where: tuple[tuple[str, bool], ...], order: tuple[str, ...]
 ) -> Selection[M]:
     """Rows whose attributes in ``where`` equal a value, or are null; the values are parameters."""
+    _check_names(model, [name for name, _ in where], columns(model))
     attributes = [(getattr(model, name), null) for name, null in where]
     equal = [
         attribute.is_(None) if null else attribute == sa.bindparam(f"where_{attribute.key}", type_=attribute.type)
@@ -168,6 +182,7 @@ def _listing[M: Record](
 
 
 def _equal(model: type[Base], where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:
+    _check_names(model, where, columns(model))
     return [getattr(model, name) == value for name, value in where.items()]
 
 
@@ -177,6 +192,7 @@ def _ordered(model: type[Base], dialect: Dialect, order: Sequence[str]) -> Itera
     for each in (*order, "id"):
         name, _, nulls = each.removeprefix("-").partition(":")
         named.setdefault(name, (each.startswith("-"), nulls))
+    _check_names(model, named, columns(model))
     for name, (descends, nulls) in named.items():
         column = getattr(model, name)
         directed = column.desc() if descends else column.asc()

@@ -188,4 +188,18 @@ MUTANTS = [
         "        self.writer = BulkWriter(self.dialect)\n",
         ["tests/library/test_versions.py::test_what_a_savepoint_takes_back_does_not_count"],
     ),
+    Mutant(
+        "an update takes attributes that store nothing",
+        "src/crud.py",
+        "    _check_names(model, changes, writable(model))\n",
+        "",
+        ["tests/library/test_attributes.py::test_what_stores_nothing_cannot_be_written"],
+    ),
+    Mutant(
+        "a filter compares what is no column",
+        "src/crud.py",
+        "    _check_names(model, [name for name, _ in where], columns(model))\n",
+        "",
+        ["tests/library/test_attributes.py::test_what_is_no_column_cannot_be_compared"],
+    ),
 ]
