@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant(
         "aiormq sees no sign of life where a handler takes every frame",
         "src/amqp/frame_reader.py",
-        "        if taken:\n            self._feed_heartbeat()\n",
+        "            super().feed_data(_HEARTBEAT)\n",
         "",
         ["tests/amqp/test_frames.py::test_aiormq_sees_a_sign_of_life_though_every_frame_is_handled"],
     ),
@@ -113,5 +113,19 @@ MUTANTS = [
         "        if not (delivery.redelivered and self._limits.has_delivery_count):",
         "        if not delivery.redelivered:",
         ["tests/amqp/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
+    ),
+    Mutant(
+        "the end of a resource alarm is not seen",
+        "src/amqp/frame_reader.py",
+        "self.blocked = payload[:4] == frames.BLOCKED",
+        "self.blocked = True",
+        ["tests/amqp/test_frames.py::test_the_reader_knows_whether_a_resource_alarm_blocks_the_connection"],
+    ),
+    Mutant(
+        "a backoff goes on with its longest delay after a success",
+        "src/backoff.py",
+        "        self._bound = self._first\n",
+        "        self._bound = self._longest\n",
+        ["tests/test_backoff.py::test_after_a_success_the_first_delay_comes_again"],
     ),
 ]

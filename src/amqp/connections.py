@@ -43,6 +43,14 @@ class TolerantConnection(RobustConnection):
         super().__init__(*args, **kwargs)
         self._frames = self.kwargs["transport_factory"] = FrameTransport()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the connection is up and no resource alarm blocks it at the moment."""
+        up = self.transport and self.transport.connection
+        if not up or up.is_closed or not self.connected.is_set():
+            return False
+        return not self._frames.reader.blocked
+
     def add_frame_handler(self, channel: Channel, handler: FrameHandler) -> None:
         """Pass the frames of this channel to ``handler`` before aiormq, until the channel is closed."""
         handlers = self._frames.reader.frame_handlers
@@ -147,9 +155,8 @@ async def wait_until_up(url: str) -> None:
         except (AuthenticationError, ProbableAuthenticationError) as error:
             raise StartupError(f"RabbitMQ at {address(url)} refuses the login: {error}") from error
         except InvalidFrameError as error:  # after the login: it closes instead of opening
-            raise StartupError(
-                f"RabbitMQ at {address(url)} has no virtual host {_vhost(url)!r} for this user."
-            ) from error
+            vhost = URL(url).path.removeprefix("/") or "/"
+            raise StartupError(f"RabbitMQ at {address(url)} has no virtual host {vhost!r} for this user.") from error
         except (AMQPError, OSError) as error:
             if isinstance(error.__cause__, SSLCertVerificationError):
                 raise StartupError(f"RabbitMQ at {address(url)} is not trusted: {error.__cause__}") from error
@@ -187,7 +194,3 @@ def address(url: str) -> str:
     """Return the host and port of the URL, without the password."""
     parsed = URL(url)
     return f"{parsed.host}:{parsed.port or PORTS[parsed.scheme]}"
-
-
-def _vhost(url: str) -> str:
-    return URL(url).path.removeprefix("/") or "/"

@@ -28,6 +28,7 @@ class FrameReader(asyncio.StreamReader):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.frame_handlers: dict[int, frames.FrameHandler] = {}  # by channel number
+        self.blocked = False  # by a resource alarm of the broker
         self._clock = loop.time
         self._rest = b""  # the beginning of a frame
         self._fed_at = 0.0
@@ -52,20 +53,18 @@ class FrameReader(asyncio.StreamReader):
                 self._pass_on(kind, channel, payload)
             at = end + 1
         self._rest = data[at:]
-        if taken:
-            self._feed_heartbeat()
+        if taken and self._clock() - self._fed_at > LIVENESS_INTERVAL:
+            self._fed_at = self._clock()
+            super().feed_data(_HEARTBEAT)
 
     def _pass_on(self, kind: int, channel: int, payload: bytes) -> None:
         if kind == frames.HEADER:
             payload = sanitizing.sanitize_header(payload)
         elif kind == frames.METHOD:
+            if payload[:4] in {frames.BLOCKED, frames.UNBLOCKED}:
+                self.blocked = payload[:4] == frames.BLOCKED
             payload = sanitizing.sanitize_method(payload)
         super().feed_data(frames.frame(kind, channel, payload))
-
-    def _feed_heartbeat(self) -> None:
-        if self._clock() - self._fed_at > LIVENESS_INTERVAL:
-            self._fed_at = self._clock()
-            super().feed_data(_HEARTBEAT)
 
 
 class FrameTransport(TransportFactory):

@@ -69,11 +69,12 @@ class Publisher:
     async def publish(self, messages: Sequence[Message], policy: RetryPolicy) -> list[bool]:
         """Return for each message whether the broker confirmed it. Wait while the connection is down or blocked."""
         confirmed, pending, singly = [False] * len(messages), list(range(len(messages))), False
-        backoff, attempts = Backoff(FIRST_DELAY, LONGEST_DELAY), 0
+        backoff, attempts = None, 0
         while pending:
             attempts += 1
-            with metrics.BROKER.waiting(self):
-                await self._outbound.ready()
+            if not (self._outbound.connection and self._outbound.connection.is_ready):
+                with metrics.BROKER.waiting(self):
+                    await self._outbound.ready()
             attempted = [messages[index] for index in pending]
             results = await (self._attempt_singly(attempted, policy) if singly else self._attempt(attempted))
             singly = singly or PublishResult.CONNECTION_LOST in results
@@ -87,6 +88,7 @@ class Publisher:
             if PublishResult.EXCHANGE_MISSING in results:
                 await self._restore()
             if pending:
+                backoff = backoff or Backoff(FIRST_DELAY, LONGEST_DELAY)
                 await backoff.pause()
         return confirmed
 

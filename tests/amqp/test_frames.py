@@ -336,3 +336,19 @@ def test_no_bytes_on_a_handled_channel_raise(data: bytes) -> None:
     deliver = pamqp.frame.marshal(commands.Basic.Deliver("c", 1, exchange="", routing_key="k"), 1)[7:-1]
     for kind, payload_ in ((frames.METHOD, deliver), (frames.HEADER, struct.pack(">HHQ", 60, 0, len(data)) + data)):
         assert deliveries(kind, payload_)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_the_reader_knows_whether_a_resource_alarm_blocks_the_connection(cut: int) -> None:
+    async def blocked(*told: pamqp.frame.FrameTypes) -> bool:
+        reader = frame_reader.FrameReader(asyncio.get_running_loop())
+        data = b"".join(pamqp.frame.marshal(each, 0) for each in told)
+        for at in range(0, len(data), cut):
+            reader.feed_data(data[at : at + cut])
+        return reader.blocked
+
+    alarm, over = commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()
+    assert not asyncio.run(blocked())
+    assert asyncio.run(blocked(alarm))
+    assert not asyncio.run(blocked(alarm, over))
+    assert asyncio.run(blocked(alarm, over, alarm, heartbeat.Heartbeat()))
