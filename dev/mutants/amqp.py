@@ -115,10 +115,17 @@ MUTANTS = [
         ["tests/amqp/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
     ),
     Mutant(
-        "an alarm of the broker is not noticed",
+        "the end of a resource alarm is not seen",
         "src/amqp/frame_reader.py",
         "self.blocked = payload[:4] == frames.BLOCKED",
-        "self.blocked = False",
+        "self.blocked = True",
         ["tests/amqp/test_frames.py::test_the_reader_knows_whether_a_resource_alarm_blocks_the_connection"],
+    ),
+    Mutant(
+        "a backoff goes on with its longest delay after a success",
+        "src/backoff.py",
+        "        self._bound = None\n",
+        "        self._bound = self.longest\n",
+        ["tests/test_backoff.py::test_after_a_success_the_first_delay_comes_again"],
     ),
 ]
