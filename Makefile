@@ -34,7 +34,7 @@ test-all: setup ## Run every test, the slow ones too, on examples drawn anew; AR
 
 # What DATABASES names beside PostgreSQL, and what is tried on them: SUITES, of which SHORT is for each change.
 DATABASES := sqlite mariadb
-SHORT := tests/databases/test_same.py tests/operations $(addprefix tests/guarantees/test_,once.py entity.py)
+SHORT := tests/databases/test_same.py tests/databases/test_schema_faults.py tests/operations $(addprefix tests/guarantees/test_,once.py entity.py)
 SUITES := tests/databases tests/guarantees tests/hostile tests/operations tests/processing tests/persistence \
 	tests/cli/play tests/consumers/test_unknown.py tests/consumers/test_garbage.py
 

@@ -106,4 +106,25 @@ MUTANTS = [
             "tests/databases/mariadb/test_transactions.py::test_a_unit_of_work_whose_transaction_a_deadlock_has_ended_keeps_all_or_nothing[True]"
         ],
     ),
+    Mutant(
+        "the requester is blamed for a column that no field names",
+        "src/processing/fault.py",
+        "        return problem if details.column in _columns(request) else error\n",
+        "        return problem\n",
+        ["tests/databases/test_schema_faults.py::test_a_fault_of_the_schema_is_internal_and_named"],
+    ),
+    Mutant(
+        "the requester is blamed for an operator's constraint",
+        "src/processing/fault.py",
+        "    return problem if details.constraint in own else error\n",
+        "    return problem\n",
+        ["tests/databases/test_schema_faults.py::test_a_fault_of_the_schema_is_internal_and_named"],
+    ),
+    Mutant(
+        "no failure names its column",
+        "src/dialects/driver_errors.py",
+        'return f"{place(error)}; {named}" if named else place(error)',
+        "return place(error)",
+        ["tests/databases/test_schema_faults.py::test_a_fault_of_the_schema_is_internal_and_named"],
+    ),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from src import wire
 from src.amqp.frames import Delivery, Message, Properties
-from src.errors import place
+from src.dialects.driver_errors import locate
 from src.processing.request import Decodable, Event, Outcome, RejectedRequest, Request, State
 
 PERSISTENT = 2
@@ -110,11 +110,11 @@ def parked(event: Message, names: wire.Names) -> Message:
 
 
 def failure(outcome: Outcome) -> str:
-    """Return what went wrong. Of a failure that is the exception's type and place: its text may quote the request."""
+    """Return what went wrong. The text of an exception may quote the request, so that only its names are told."""
     error = outcome.error
     if error is None or outcome.state is not State.FAILED:
         return str(error or "")
-    return place(error)
+    return locate(error)
 
 
 def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:

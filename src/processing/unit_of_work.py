@@ -12,13 +12,13 @@ from src.backoff import Backoff
 from src.base import Record
 from src.clock import now, timestamp
 from src.database import Database
-from src.dialects.driver_errors import infrastructure_errors, translate
+from src.dialects.driver_errors import infrastructure_errors, locate, translate
 from src.entity import Operation
-from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
+from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
 from src.persistence.batch_map import BatchMap
 from src.persistence.change_tracking import ChangeTracker
 from src.persistence.identity_map import LoadPlan
-from src.processing import inbox
+from src.processing import fault, inbox
 from src.processing.request import Event, Outcome, RejectedRequest, Request, State
 from src.processing.row_size import RowSizeLimit
 from src.telemetry import metrics
@@ -81,7 +81,7 @@ class UnitOfWork:
         except Exception as error:  # the bisection finds the request that raised it
             metrics.BISECTED_BATCHES.inc()
             metrics.SECOND_WAYS.inc()
-            log.warning("%d requests could not be written together: %s", len(received), place(error))
+            log.warning("%d requests could not be written together: %s", len(received), locate(error))
             return await self._retry(received, bisect=True)
 
     async def _retry(self, received: Received, *, bisect: bool) -> list[Outcome]:
@@ -132,11 +132,12 @@ class UnitOfWork:
 
     async def _run_alone(self, batch: _Batch, request: Request[Operation], cause: Exception) -> Outcome:
         """Reject the request at fault for a problem; run it once more after a bug, which may not occur again."""
+        cause = fault.cause_of(request, cause)
         if not isinstance(cause, Problem):
             try:
                 return (await self._run_under_savepoint(batch, [request]))[0]
             except _NotWritten as failed:
-                cause = failed.cause
+                cause = fault.cause_of(request, failed.cause)
         outcome = _rejection(request, cause if isinstance(cause, Problem) else Internal.because(cause))
         batch.seen.remember(request, outcome)
         return outcome
