@@ -19,6 +19,7 @@ from ..backoff import Backoff
 from .events import subscribe
 from .failures import NoReply, NoService
 from .messages import Event, Options, Reply, read_reply, write_request
+from .request_channel import RequestChannel
 
 _NO_SERVICE = (exceptions.ChannelNotFoundEntity, exceptions.PublishError)
 """The broker has no such exchange, or no queue is bound for the routing key."""
@@ -28,21 +29,6 @@ _REFUSED = (*_NO_SERVICE, ChannelAccessRefused, exceptions.ChannelPreconditionFa
 
 LONGEST_DELAY = 1  # seconds: a caller waits for its reply meanwhile, and a broker that restarts is back after several
 END_TIMEOUT = 1  # seconds: a cancelled attempt ends sooner, unless it waits for a dead connection
-
-
-class _RequestChannel:
-    """Publishes requests on one channel, and opens another when the channel was closed."""
-
-    def __init__(self, open_: Callable[[], Awaitable[aio_pika.Exchange]]) -> None:
-        self._open = open_
-        self._opening = asyncio.Lock()
-        self._requests: aio_pika.Exchange | None = None
-
-    async def publish(self, message: aio_pika.Message, operation: str) -> None:
-        async with self._opening:
-            if self._requests is None or self._requests.channel.is_closed:
-                self._requests = await self._open()
-        await self._requests.publish(message, operation)
 
 
 class Client:
@@ -61,8 +47,8 @@ class Client:
         self._timeout = timeout
         self._connection: AbstractRobustConnection
         self._requests, self._single_requests = (
-            _RequestChannel(self._open_requests),
-            _RequestChannel(self._open_requests),
+            RequestChannel(self._open_requests),
+            RequestChannel(self._open_requests),
         )
         self._publishing_singly = asyncio.Lock()
         self._pending: dict[str, asyncio.Future[Reply]] = {}  # by correlation id
