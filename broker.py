@@ -1,4 +1,4 @@
-"""FastStream's broker, over a connection that no message can end, with subscribers that take batches."""
+"""FastStream's broker, over a connection that no message can close, with subscribers that take batches."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -17,7 +17,7 @@ from src.amqp.frames import FrameHandler
 
 
 class Broker(RabbitBroker):
-    """``on_failure`` is told why a subscriber's loop has ended by itself."""
+    """A RabbitBroker with batch subscribers. ``on_failure`` gets the error that ended the task of a subscriber."""
 
     def __init__(
         self, url: str, name: str, graceful_timeout: float, on_failure: Callable[[BaseException], None]
@@ -37,12 +37,12 @@ class Broker(RabbitBroker):
     def batches(
         self, *queues: str, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]
     ) -> Callable[[Handler], Handler]:
-        """Declare a subscriber to each queue that takes what has arrived there as one batch::
+        """Declare a subscriber of each queue, which takes all waiting deliveries as one batch::
 
             @broker.batches("db.reads", limits=limits, prepare=probe)
             async def read(batch: Batch) -> None: ...
 
-        ``prepare`` runs before a queue is consumed, and raises ``ConsumerPaused`` while that is no use.
+        ``prepare`` runs before each consume, and raises ``ConsumerPaused`` while the service cannot handle batches.
         """
 
         def register(handler: Handler) -> Handler:
@@ -53,11 +53,11 @@ class Broker(RabbitBroker):
         return register
 
     async def connect(self) -> TolerantConnection:
-        """The connection, made where there is none yet."""
+        """Connect if there is no connection yet, and return the connection."""
         return cast("TolerantConnection", await super().connect())
 
     async def consuming(self) -> None:
-        """Return once no queue is without a consumer of ours: what is published now is taken."""
+        """Wait until every subscriber consumes its queue."""
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 

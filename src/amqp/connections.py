@@ -27,6 +27,8 @@ RECONNECT_INTERVAL = 1  # seconds: a broker that restarts is not flooded with lo
 REPLY_RECONNECT_INTERVAL = 0.1  # seconds: any requester may end the connection that replies go out by
 CLOSE_TIMEOUT = 5  # seconds: a broker that answers at all closes a channel sooner
 ALARM_WARNING_DELAY = 1  # seconds: a shorter alarm of memory or disk is not worth a warning
+LONGEST_READY_DELAY = 0.5  # seconds: only a loss that aio-pika has not noticed yet is polled
+FIRST_START_DELAY = 0.5  # seconds: a broker that starts takes several
 
 CONNECTION_ERRORS = (AMQPError, OSError, RuntimeError)
 """Errors of a call on a connection or channel that is lost; aiormq raises RuntimeError for one that is closed."""
@@ -101,7 +103,7 @@ class Outbound:
 
 async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
     """Wait until the connection is up and no resource alarm blocks it. Raises ConnectionError once it is closed."""
-    backoff = Backoff(longest=0.5)
+    backoff = Backoff(longest=LONGEST_READY_DELAY)
     while connection is not None and not connection.is_closed:
         await connection.connected.wait()
         up = connection.transport and connection.transport.connection
@@ -147,7 +149,7 @@ async def close_channel(channel: Channel) -> None:
 
 async def wait_until_up(url: str) -> None:
     """Wait until the broker accepts a connection. Raises StartupError if it refuses the login or the virtual host."""
-    backoff = Backoff(first=0.5)
+    backoff = Backoff(first=FIRST_START_DELAY)
     while True:
         try:
             connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "probe")), CONNECT_TIMEOUT)

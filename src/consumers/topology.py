@@ -27,7 +27,7 @@ class Topology:
         self._read_ttl = read_ttl
 
     async def declare(self, channel: Declaring) -> None:
-        """Declare everything, as far as the channel does. Raises Refused where the broker has it otherwise."""
+        """Declare the whole topology. Raises StartupError if the broker has one of its names with other properties."""
         try:
             await self._declare_exchanges(channel)
             await self._declare_queues(channel)

@@ -22,6 +22,8 @@ from src.dead_letters.dead_letter import DeadLetter
 LARGEST_WINDOW = 65535  # messages that a channel can hold
 NEXT_TIMEOUT = 5  # seconds: the broker delivers within milliseconds, unless another consumer has the dead letter
 RETURN_TIMEOUT = 2  # seconds: the broker requeues the deliveries of a closed channel sooner
+FIRST_DELAY = 0.01  # seconds: most often the broker has requeued the deliveries by then
+LONGEST_DELAY = 0.1  # seconds: an operator waits for the command to end
 
 
 class NoSuchDeadLetter(Exception):
@@ -113,7 +115,7 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
 async def _returned(connection: aio_pika.abc.AbstractConnection, queue: str, count: int) -> None:
     """Return when the queue has so many dead letters: it has them a moment after the channel is closed."""
     channel = await connection.channel()
-    backoff = Backoff(first=0.01, longest=0.1)
+    backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
     while True:
         declared = await channel.declare_queue(queue, passive=True)
         if (declared.declaration_result.message_count or 0) >= count:
