@@ -47,8 +47,8 @@ MUTANTS = [
     Mutant(
         "a freed name stays taken",
         "src/persistence/write_map.py",
-        "        await self.write_unique_values()\n        return await super().find",
-        "        return await super().find",
+        "            await self.write_unique_values()\n        return await super().find",
+        "            pass\n        return await super().find",
         ["tests/processing/test_batches.py::test_a_name_that_is_freed_can_be_taken_by_the_same_request"],
     ),
     Mutant(

@@ -51,7 +51,8 @@ class WriteMap(IdentityMap):
         return found
 
     async def find(self, model: type[Base], names: tuple[str, ...], values: tuple[Any, ...]) -> UUID | None:
-        await self.write_unique_values()
+        if None not in values:
+            await self.write_unique_values()
         return await super().find(model, names, values)
 
     async def add(self, row: Record) -> None:

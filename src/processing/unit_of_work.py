@@ -114,7 +114,7 @@ class UnitOfWork:
         """Load the rows that the requests name, and run the requests one after the other."""
         plan = LoadPlan()
         for request in requests:
-            if request.key not in batch.seen.found:
+            if request.key not in batch.seen.found and request.key not in batch.seen.served:
                 request.operation.row_names.plan_load(plan, request.data)
         await batch.rows.load(plan)
         return [await self._answer(batch, request) for request in requests]
