@@ -173,4 +173,17 @@ CASES = {
             TOGETHER,
         ),
     ),
+    # The check of the books looked for changes among the members that are left, and found none.
+    "a member that is removed": (
+        "check_books",
+        Case(
+            [
+                Sent("user.create", {"id": ONE, "username": "ada"}),
+                Sent("chat.create", {"id": ONE, "platform": "ada", "external_id": "ada"}),
+                Sent("chat.add_members", {"id": ONE, "user_ids": [ONE]}),
+            ],
+            [Sent("chat.remove_members", {"id": ONE, "user_ids": [ONE]})],
+            TOGETHER,
+        ),
+    ),
 }
