@@ -5,6 +5,9 @@ import math
 import random
 from dataclasses import dataclass
 
+FIRST_DELAY = 0.1  # seconds: a server that restarts a process or a channel answers again by then
+LONGEST_DELAY = 5.0  # seconds: an outage that has ended is noticed within so much
+
 
 @dataclass(slots=True)
 class Backoff:
@@ -13,8 +16,8 @@ class Backoff:
     ``first`` is the upper bound of the first delay in seconds, ``longest`` that of all delays.
     """
 
-    first: float = 0.1
-    longest: float = 5.0
+    first: float = FIRST_DELAY
+    longest: float = LONGEST_DELAY
     _bound: float | None = None
 
     def delay(self) -> float:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("db")
 
+FIRST_DELAY = 0.5  # seconds: a server that starts together with the service is up within seconds
+
 
 async def serve(settings: "config.Settings") -> bool:
     """Serve until told to end. Return False where the service ended by itself. Raises StartupError."""
@@ -75,7 +77,7 @@ async def _check_schema(database: Database) -> None:
 
 
 async def _revision(database: Database) -> Revision:
-    backoff = Backoff(first=0.5)
+    backoff = Backoff(FIRST_DELAY)
     while True:
         try:
             return await database.revision()

@@ -45,7 +45,9 @@ def _literals(path: Path) -> Iterator[str]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         times = [keyword.value for keyword in node.keywords if keyword.arg == "timeout"]
-        if name in WAITS and len(node.args) > WAITS[name]:
+        if name == "Backoff":
+            times += [*node.args, *(keyword.value for keyword in node.keywords)]
+        elif name in WAITS and len(node.args) > WAITS[name]:
             times.append(node.args[WAITS[name]])
         for time in times:
             if isinstance(time, ast.Constant) and isinstance(time.value, int | float) and time.value:
