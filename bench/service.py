@@ -10,7 +10,7 @@ from unittest import mock
 from bench.stopwatch import Job, Stopwatch
 from main import app
 from src import service, wire
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.consumers.subscribers import Subscriber
 
 type Handler = Callable[[Subscriber, Batch], Awaitable[None]]

@@ -17,7 +17,8 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 import config
 from migrations import columns
-from src import backoff, dialects, schema
+from src import dialects, schema
+from src.backoff import Backoff
 from src.dialects import engines
 from src.dialects.driver_errors import describe
 
@@ -79,10 +80,11 @@ def run(connection: sa.Connection) -> None:
         transactional_ddl=dialect.transactional_ddl,
     )
     tries = int(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
-    for left, pause in zip(reversed(range(tries)), backoff.growing(longest=5), strict=False):
+    backoff = Backoff()
+    for left in reversed(range(tries)):
         if migrated(last=not left):
             return
-        time.sleep(pause)
+        time.sleep(backoff.delay())
 
 
 def migrated(*, last: bool) -> bool:

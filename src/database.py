@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -14,12 +14,16 @@ from sqlalchemy.pool import QueuePool
 from src import dialects, schema
 from src.clock import now
 from src.database_status import Check, Pool
-from src.dialects import engines
+from src.dialects import Dialect, engines
 from src.dialects.driver_errors import describe, translate
 from src.errors import Unavailable
-from src.persistence import failed_statements, identity_map
-from src.persistence.versioning import VersionCounter
-from src.persistence.write_session import WritingSession
+from src.persistence import failed_statements
+from src.persistence.batch_map import BatchMap
+from src.persistence.failed_statements import FailedStatements
+from src.persistence.identity_map import INFO, IdentityMap
+from src.persistence.library_map import LibraryMap
+from src.persistence.read_map import ReadMap
+from src.persistence.write_session import BatchSession, LibrarySession
 from src.schema import Revision
 from src.telemetry import metrics
 
@@ -46,7 +50,10 @@ class Database:
         failed_statements.watch(self.engine.sync_engine)
         self._sessions = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._writing = async_sessionmaker(self.engine, sync_session_class=WritingSession, **SESSION_OPTIONS)
+        self._library, self._batch = (
+            async_sessionmaker(self.engine, sync_session_class=each, **SESSION_OPTIONS)
+            for each in (LibrarySession, BatchSession)
+        )
         self._reading, self._reading_once = (
             async_sessionmaker(self.engine.execution_options(**each), autoflush=False, **SESSION_OPTIONS)
             for each in (self.dialect.read_options, self.dialect.single_read_options)
@@ -81,35 +88,51 @@ class Database:
         return Pool(in_use, self._engines.pool_limit, max(0, self._sessions - in_use))
 
     @asynccontextmanager
-    async def session(self, *, by_request: bool = False) -> AsyncIterator[AsyncSession]:
+    async def session(self) -> AsyncIterator[AsyncSession]:
         """Open a session in a transaction; commit it at the end, roll it back where anything is raised.
 
         A failed statement outside a savepoint prevents the commit, even where its error was caught. The transaction
-        increments the ``version`` of each row that it changes; with ``by_request`` the caller does. Raises
-        Transient, Unavailable, or the Problem that stands for the database's error.
+        increments the ``version`` of each row that it changes. Raises Transient, Unavailable, or the Problem that
+        stands for the database's error.
         """
-        versions = None if by_request else VersionCounter(self.dialect)
-        async with self._open(self._writing, lock=True, versions=versions) as session:
-            yield session
-            await session.commit()
+        async with self._open(self._library, LibraryMap) as rows:
+            yield rows.session
+            await rows.session.commit()
 
     @asynccontextmanager
-    async def reading(self, *, once: bool = False, limit: float = math.inf) -> AsyncIterator[AsyncSession]:
-        """Open a read-only session that sees one snapshot. Raises as ``session`` does.
-
-        A request may select rows of ``limit`` bytes. ``once`` is for a single statement: it needs no BEGIN and COMMIT.
-        """
-        async with self._open(self._reading_once if once else self._reading, lock=False, limit=limit) as session:
-            yield session
+    async def batch(self) -> AsyncIterator[BatchMap]:
+        """Open the session of a batch of writes, as ``session`` does; the caller counts versions for each request."""
+        async with self._open(self._batch, BatchMap) as rows:
+            rows.failed_statements = await FailedStatements.of(rows.session)
+            yield rows
+            await rows.session.commit()
 
     @asynccontextmanager
-    async def _open(self, make: async_sessionmaker[AsyncSession], **options: Any) -> AsyncIterator[AsyncSession]:
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Open a read-only session that sees one snapshot. Raises as ``session`` does."""
+        async with self.read_batch() as rows:
+            yield rows.session
+
+    @asynccontextmanager
+    async def read_batch(self, max_answer: float = math.inf, *, once: bool = False) -> AsyncIterator[ReadMap]:
+        """Open the read-only session of a batch of reads, each of which may select rows of ``max_answer`` bytes.
+
+        ``once`` is for a batch that executes a single statement: it needs no BEGIN and COMMIT.
+        """
+        async with self._open(self._reading_once if once else self._reading, ReadMap) as rows:
+            rows.max_answer = max_answer
+            yield rows
+
+    @asynccontextmanager
+    async def _open[M: IdentityMap](
+        self, make_session: async_sessionmaker[AsyncSession], make_map: Callable[[AsyncSession, Dialect], M]
+    ) -> AsyncIterator[M]:
         await self._enter_loop()
         self._sessions += 1
-        session = make()
-        session.info["rows"] = identity_map.IdentityMap(session, self.dialect, **options)
+        session = make_session()
+        rows = session.info[INFO] = make_map(session, self.dialect)
         try:
-            yield session
+            yield rows
             metrics.DATABASE.end(self)
         except BaseException as error:
             ours = translate(error)

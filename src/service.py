@@ -15,7 +15,8 @@ from src import models, wire
 from src.admin import doctor
 from src.admin.findings import Finding
 from src.amqp import connections
-from src.amqp.batch_subscriber import BatchLimits, ConsumerPaused
+from src.amqp.batch import BatchLimits
+from src.amqp.batch_subscriber import ConsumerPaused
 from src.amqp.connections import StartupError, TolerantConnection
 from src.amqp.publisher import Publisher
 from src.amqp.topology_recovery import TopologyRecovery
@@ -56,7 +57,7 @@ class Service:
         self.broker = broker.Broker(url, settings.service_name, settings.graceful_timeout, self.fail)
         self.outbound = connections.Outbound(url, f"{settings.service_name} out")
         self.replying = connections.Outbound(  # of its own: RabbitMQ closes it for some forged reply addresses
-            url, f"{settings.service_name} replies", connections.AT_ONCE
+            url, f"{settings.service_name} replies", connections.REPLY_RECONNECT_INTERVAL
         )
         topology = _topology(settings, names, self.operations.values())
         self.topology_recovery = TopologyRecovery(topology.declare, self.broker.open_channel)
@@ -90,7 +91,7 @@ class Service:
             body_bytes=self.settings.max_body,
             window_bytes=self.settings.prefetch_size,
         )
-        quorum = replace(classic, counts=True)
+        quorum = replace(classic, has_delivery_count=True)
         writes = replace(quorum, prefetch=self.settings.prefetch)
         partitions = names.partitions(self.settings.write_partitions)
         subscribers, batches = self.subscribers, self.broker.batches
@@ -111,7 +112,7 @@ class Service:
         purging = retention.purge(self.database, self.settings.inbox_retention)
         background = (purging, self._watch_clock(), self.topology_recovery.watch())
         self._background_tasks = [asyncio.create_task(coroutine) for coroutine in background]
-        rabbitmq = connections.place(self.settings.rabbitmq_url.get_secret_value())
+        rabbitmq = connections.address(self.settings.rabbitmq_url.get_secret_value())
         name, database = self.settings.service_name, self.database.place
         log.info("serving %s from RabbitMQ at %s and %s", name, rabbitmq, database)
 

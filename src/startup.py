@@ -1,6 +1,5 @@
 """Startup: wait for the servers, check the schema, serve until told to end."""
 
-import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from src import backoff
 from src.amqp import connections
 from src.amqp.connections import StartupError
+from src.backoff import Backoff
 from src.database import Database
 from src.dialects.driver_errors import describe
 from src.schema import FOREIGN, Revision
@@ -76,7 +75,7 @@ async def _check_schema(database: Database) -> None:
 
 
 async def _revision(database: Database) -> Revision:
-    pauses = backoff.growing(first=0.5)
+    backoff = Backoff(first=0.5)
     while True:
         try:
             return await database.revision()
@@ -86,4 +85,4 @@ async def _revision(database: Database) -> Revision:
             if isinstance(error, SSLCertVerificationError):
                 raise StartupError(f"{database.place} is not trusted: {describe(error)}") from error
             log.warning("waiting for %s: %s", database.place, describe(error))
-            await asyncio.sleep(next(pauses))
+            await backoff.pause()

@@ -63,7 +63,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done each minute is done all the time."""
-    monkeypatch.setattr(retention, "PAUSE", 0.01)
+    monkeypatch.setattr(retention, "PURGE_INTERVAL", 0.01)
     monkeypatch.setattr(service, "CLOCK_INTERVAL", 0.01)
 
 

@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant(
         "a refused event is nobody's business",
         "src/consumers/settlement.py",
-        "            await self.publisher.publish(refused, RETRY_ALWAYS)\n",
+        "            await self.publisher.publish(refused, RetryPolicy.UNTIL_CONFIRMED)\n",
         "",
         ["tests/faults/test_full_queue.py::test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked"],
     ),
@@ -137,5 +137,12 @@ MUTANTS = [
         [
             "tests/guarantees/test_poison_messages.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"
         ],
+    ),
+    Mutant(
+        "an event about no row has an empty subject",
+        "src/consumers/messages.py",
+        "event.subject or None,",
+        "event.subject,",
+        ["tests/consumers/test_messages.py::test_an_event_without_a_row_has_no_subject"],
     ),
 ]

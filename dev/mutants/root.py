@@ -13,7 +13,7 @@ MUTANTS = [
     Mutant(
         "who is away is asked by each call",
         "src/redis_client.py",
-        "        if self._asking:\n            raise",
+        "        if self._probing:\n            raise",
         "        if not self._prefix:\n            raise",
         ["tests/test_redis_client.py::test_of_calls_to_a_frozen_one_the_first_waits_and_the_others_do_not"],
     ),

@@ -21,7 +21,15 @@ from aiormq.exceptions import (
 
 from src import wire
 from src.admin.findings import Finding, broken, ok, warning
-from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, StartupError, close_channel, named, place
+from src.amqp.connections import (
+    CLOSE_TIMEOUT,
+    CONNECT_TIMEOUT,
+    CONNECTION_ERRORS,
+    StartupError,
+    address,
+    close_channel,
+    connection_url,
+)
 from src.amqp.topology_recovery import RecoveryChannel
 from src.consumers.topology import Topology
 from src.errors import why
@@ -38,22 +46,22 @@ async def check(url: str, topology: Topology, names: wire.Names, partitions: int
     """Return the findings, and how many replicas of the service consume."""
     try:
         async with asyncio.timeout(TIMEOUT), _connected(url) as connection:
-            findings = [_check_version(connection, place(url)), *await _check_topology(connection, topology)]
+            findings = [_check_version(connection, address(url)), *await _check_topology(connection, topology)]
             if partitions > 1:
                 findings.append(await _check_plugin(url, names))
             return [*findings, await _check_alarm(url)], await _count_replicas(connection, names)
     except (AuthenticationError, ProbableAuthenticationError):
-        return [broken(f"RabbitMQ at {place(url)} refuses the login", "Correct the user and password")], 0
+        return [broken(f"RabbitMQ at {address(url)} refuses the login", "Correct the user and password")], 0
     except InvalidFrameError:  # RabbitMQ closes the connection after the login
-        return [broken(f"RabbitMQ at {place(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
-    except LOST as error:
-        what = f"RabbitMQ at {place(url)} does not answer: {why(error)}"
+        return [broken(f"RabbitMQ at {address(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
+    except CONNECTION_ERRORS as error:
+        what = f"RabbitMQ at {address(url)} does not answer: {why(error)}"
         return [broken(what, "Start it, or correct RABBITMQ_URL")], 0
 
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[aiormq.abc.AbstractConnection]:
-    connection = await asyncio.wait_for(aiormq.connect(named(url, "doctor")), CONNECT_TIMEOUT)
+    connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "doctor")), CONNECT_TIMEOUT)
     try:
         yield connection
     finally:
@@ -127,7 +135,7 @@ class ComparisonChannel(RecoveryChannel):
             self.missing.append(name)
             return
         try:
-            await declare(await self._opened(), name, **how)  # changes nothing: it exists
+            await declare(await self._get_channel(), name, **how)  # changes nothing: it exists
         except ChannelPreconditionFailed as error:
             self.different.append(f"{name} has other arguments: {error}")
 

@@ -5,8 +5,7 @@ from typing import Any, assert_never
 from src import wire
 from src.amqp.frames import UNDECODABLE, Message, Properties
 from src.clock import now, timestamp
-from src.consumers.messages import PERSISTENT, Settled, failure
-from src.consumers.received import Received
+from src.consumers.messages import PERSISTENT, Received, Settled, failure
 from src.errors import Problem
 from src.processing.request import State
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from src import __version__, json_values, wire
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
-from src.consumers.received import Received
+from src.consumers.messages import Received
 from src.contract import suggestions
 from src.errors import (
     IdempotencyKeyRequired,
@@ -75,7 +75,7 @@ class Decoder[O: Decodable]:
         )
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
-        properties, headers = delivery.properties, delivery.headers
+        properties, headers = delivery.properties, delivery.properties.headers or {}
         self._check_form(delivery, headers)
         data, dry_run = _decoded(operation, delivery.body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run

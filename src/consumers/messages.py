@@ -1,20 +1,77 @@
-"""Outcome → messages: the reply, the events, and events that are parked."""
+"""A decoded delivery, and the messages that follow from its outcome: the reply, the events, parked events."""
 
 import hashlib
 import itertools
+import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from src import wire
-from src.amqp.frames import Message, Properties
-from src.consumers.received import Received
-from src.errors import place
-from src.processing.request import Event, Outcome, State
+from src.amqp.frames import Delivery, Message, Properties
+from src.dialects.driver_errors import locate
+from src.processing.request import Decodable, Event, Outcome, RejectedRequest, Request, State
 
 PERSISTENT = 2
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # tell the replies apart that are returned
 _EVENT_IDS = uuid.UUID("6f1d3f0a-53f5-5c0e-9d0c-1c0f6a1b7d52")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
+
+
+@dataclass(slots=True)
+class Received[O: Decodable]:
+    """A delivery with its request. ``operation`` is None where this version, or this queue, has no such operation."""
+
+    delivery: Delivery
+    operation: O | None
+    request: Request[O] | RejectedRequest
+
+    @property
+    def properties(self) -> Properties:
+        return self.delivery.properties
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.delivery.properties.headers or {}
+
+    @property
+    def sender(self) -> str:
+        return self.delivery.properties.user_id or ""
+
+    @property
+    def reply_to(self) -> str | None:
+        return self.delivery.properties.reply_to or None
+
+    @property
+    def direct(self) -> bool:
+        """Whether the requester uses RabbitMQ's direct reply-to, which returns every message that it delivers."""
+        return (self.reply_to or "").startswith(wire.DIRECT_REPLY_TO)
+
+    @property
+    def correlation_id(self) -> str | None:
+        return self.delivery.properties.correlation_id or self.delivery.properties.message_id or None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the request would change rows; a request of an unknown operation may have been a write."""
+        return self.operation is None or self.operation.writes
+
+    @property
+    def traceparent(self) -> str | None:
+        value = (self.delivery.properties.headers or {}).get(wire.TRACEPARENT)
+        return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """The fields of a log record about this request. None of them holds anything of the body."""
+        fields = {
+            "operation": self.delivery.routing_key,
+            "message_id": self.delivery.properties.message_id,
+            "correlation_id": self.delivery.properties.correlation_id,
+            "trace_id": self.traceparent and self.traceparent.split("-")[1],
+        }
+        return {name: value for name, value in fields.items() if value}
 
 
 @dataclass(slots=True)
@@ -53,11 +110,11 @@ def parked(event: Message, names: wire.Names) -> Message:
 
 
 def failure(outcome: Outcome) -> str:
-    """Return what went wrong. Of a failure that is the exception's type and place: its text may quote the request."""
+    """Return what went wrong. The text of an exception may quote the request, so that only its names are told."""
     error = outcome.error
     if error is None or outcome.state is not State.FAILED:
         return str(error or "")
-    return place(error)
+    return locate(error)
 
 
 def _event(received: Received[Any], event: Event, index: int, names: wire.Names) -> Message:
@@ -69,7 +126,7 @@ def _event(received: Received[Any], event: Event, index: int, names: wire.Names)
         f"{wire.CLOUD_EVENT}id": event_id,
         f"{wire.CLOUD_EVENT}type": event.name,
         f"{wire.CLOUD_EVENT}source": f"/{names.service}",
-        f"{wire.CLOUD_EVENT}subject": event.subject,
+        f"{wire.CLOUD_EVENT}subject": event.subject or None,  # CloudEvents 1.0: absent rather than empty
         f"{wire.CLOUD_EVENT}time": event.time,
         f"{wire.CLOUD_EVENT}specversion": "1.0",
         wire.ENTITY_VERSION: event.version,

@@ -5,11 +5,12 @@ The deliveries stay unacked meanwhile, so that their order is kept.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from src import backoff
-from src.amqp.batch_subscriber import Batch, ConsumerPaused
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import ConsumerPaused
+from src.backoff import Backoff
 from src.consumers.request_batch import Apply, Outcomes, RequestBatch
 from src.database import Database
 from src.errors import DeadlineExceeded, Transient, Unavailable
@@ -62,14 +63,14 @@ class OutageRetry:
         """
 
         async def apply_until_available(requests: RequestBatch) -> AsyncIterator[Outcomes]:
-            pauses, deadline = backoff.growing(), self.deadline()
+            backoff, deadline = Backoff(), self.deadline()
             while True:
                 try:
                     async for outcomes in apply(requests):
                         yield outcomes
                 except (Transient, Unavailable) as error:
                     log.warning(WAITING, len(requests.batch.deliveries), requests.subscriber, error)
-                    await self._wait(requests.batch, pauses, deadline)
+                    await self._wait(requests.batch, backoff, deadline)
                     requests.timer.end("waited")
                 else:
                     deadline.reset()
@@ -79,19 +80,19 @@ class OutageRetry:
 
     async def retry_until_available[T](self, attempt: Callable[[], Awaitable[T]], batch: Batch) -> T:
         """Return what the attempt returns, repeated while the database is unavailable. Raises as ``retrying``."""
-        pauses, deadline = backoff.growing(), self.deadline()
+        backoff, deadline = Backoff(), self.deadline()
         while True:
             try:
                 return await attempt()
             except (Transient, Unavailable) as error:
                 log.warning(WAITING, len(batch.deliveries), "suspected poison messages", error)
-                await self._wait(batch, pauses, deadline)
+                await self._wait(batch, backoff, deadline)
 
-    async def _wait(self, batch: Batch, pauses: Iterator[float], deadline: OutageDeadline) -> None:
+    async def _wait(self, batch: Batch, backoff: Backoff, deadline: OutageDeadline) -> None:
         """Return when the database answers."""
         deadline.notice()
         while (remaining := deadline.remaining) > 0:
-            await backoff.wait(batch.stopping, min(remaining, next(pauses)))
+            await backoff.pause(batch.stopping, at_most=remaining)
             if batch.stopping.is_set() or batch.channel.is_closed:
                 raise ConsumerPaused(NO_ANSWER)
             try:

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from src.amqp.batch_subscriber import TOLERATED, Batch, Handler
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import RECOVERABLE_ERRORS, Handler
 from src.amqp.frames import Delivery
-from src.consumers.messages import Settled
+from src.consumers.messages import Received, Settled
 from src.consumers.outage import OutageRetry, StillUnavailable
-from src.consumers.received import Received
 from src.consumers.settlement import Settlement
 from src.entity import Operation
 from src.errors import Internal, Problem
@@ -22,7 +22,7 @@ from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-SURVIVED = (*TOLERATED, asyncio.CancelledError)
+SURVIVED = (*RECOVERABLE_ERRORS, asyncio.CancelledError)
 """What an attempt may raise without being counted as a death; an attempt is cancelled when the service is stopped."""
 
 KILLED = "The service died each time that it served this request; its operators were told."
@@ -45,7 +45,7 @@ class PoisonMessages:
         """
 
         async def isolate(batch: Batch) -> None:
-            if not batch.suspect:
+            if not batch.suspected:
                 await serve(batch)
                 return
             metrics.ISOLATED.inc()

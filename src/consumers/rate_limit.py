@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 from src.amqp.frames import Delivery
-from src.consumers.received import Received
+from src.consumers.messages import Received
 from src.consumers.request_batch import Apply, Outcomes, RequestBatch
 from src.entity import Operation
 from src.errors import Problem, RateLimited

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from src.amqp.batch_subscriber import Batch
-from src.consumers.received import Received
+from src.amqp.batch import Batch
+from src.consumers.messages import Received
 from src.consumers.stage_timer import StageTimer
 from src.entity import Operation
 from src.processing.request import Outcome, RejectedRequest, Request

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from src import errors, wire
 from src.amqp.frames import Message
-from src.amqp.publisher import RETRY_ALWAYS, RETRY_IF_LOST, RETRY_TWICE_IF_LOST, Publisher
+from src.amqp.publisher import Publisher, RetryPolicy
 from src.consumers import dead_letter
 from src.consumers.messages import Settled, failure, parked
 from src.processing.request import State
@@ -54,22 +54,25 @@ class Settlement:
             replied, _ = await asyncio.gather(self.reply(settled), self.publish_events(events))
         else:
             replied = await self.reply(settled)
-        await self.publish_dead_letters(settled, replied)
+        if any(each.outcome.state is not State.SERVED for each in settled):
+            await self.publish_dead_letters(settled, replied)
         self.count(settled)
 
     async def reply(self, settled: Sequence[Settled]) -> list[bool]:
         """Publish the replies. False where the broker has refused or lost one; True also where there is none."""
         replies = [each.reply() for each in settled]
-        taken = iter(await self.replier.publish([reply for reply in replies if reply], RETRY_TWICE_IF_LOST))
+        taken = iter(
+            await self.replier.publish([reply for reply in replies if reply], RetryPolicy.UNTIL_REFUSED_OR_LOST_THRICE)
+        )
         return [reply is None or next(taken) for reply in replies]
 
     async def publish_events(self, events: Sequence[Message]) -> None:
         """Publish events. An event that the full queue of one subscriber refuses is parked, and delays no other."""
-        taken = await self.publisher.publish(events, RETRY_IF_LOST)
+        taken = await self.publisher.publish(events, RetryPolicy.UNTIL_REFUSED)
         if refused := [parked(event, self.names) for event, was in zip(events, taken, strict=True) if not was]:
             log.warning("%d events are parked: a queue that is bound to %s is full", len(refused), self.names.events)
             metrics.PARKED.inc(len(refused))
-            await self.publisher.publish(refused, RETRY_ALWAYS)
+            await self.publisher.publish(refused, RetryPolicy.UNTIL_CONFIRMED)
 
     async def publish_dead_letters(self, settled: Sequence[Settled], replied: Sequence[bool]) -> None:
         """Publish the requests that nobody would hear of otherwise, until the broker has taken each of them."""
@@ -82,7 +85,7 @@ class Settlement:
                 metrics.DEAD_LETTERS.labels(reason.removeprefix(errors.PREFIX)).inc()
                 dead_letters.append(dead_letter.message(each, reason, self.names))
         if dead_letters:
-            await self.publisher.publish(dead_letters, RETRY_ALWAYS)
+            await self.publisher.publish(dead_letters, RetryPolicy.UNTIL_CONFIRMED)
 
     def count(self, settled: Sequence[Settled]) -> None:
         """Count the requests by operation and outcome."""

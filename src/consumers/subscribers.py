@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from src.amqp.batch_subscriber import Batch, Handler
+from src.amqp.batch import Batch
+from src.amqp.batch_subscriber import Handler
 from src.amqp.frames import Delivery
 from src.consumers.decoder import Decoder, dead_letter_reason
-from src.consumers.messages import Settled
+from src.consumers.messages import Received, Settled
 from src.consumers.outage import LONGEST_OUTAGE, NOT_READ, OutageDeadline, OutageRetry, answering_late
 from src.consumers.poison import SURVIVED, PoisonMessages
-from src.consumers.received import Received
 from src.consumers.request_batch import Apply, Outcomes, RequestBatch
 from src.consumers.settlement import Settlement
 from src.consumers.stage_timer import StageTimer

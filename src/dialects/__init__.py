@@ -5,12 +5,12 @@ from importlib.util import find_spec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from src.dialects.dialect import Dialect, UnusableDatabase
+from src.dialects.dialect import Dialect, ErrorDetails, UnusableDatabase
 from src.dialects.mysql import MySQL
 from src.dialects.postgresql import PostgreSQL
 from src.dialects.sqlite import SQLite
 
-__all__ = ["Dialect", "UnusableDatabase", "error_class", "of", "place"]
+__all__ = ["Dialect", "ErrorDetails", "UnusableDatabase", "details", "error_class", "of", "place"]
 
 _MYSQL = MySQL()
 _DIALECTS: dict[str, Dialect] = {
@@ -34,6 +34,14 @@ def place(url: str | sa.URL) -> str:
     url = sa.make_url(url)
     dialect = of(url.get_backend_name())
     return f"{dialect.name} at {dialect.address(url)}"
+
+
+def details(error: exc.DBAPIError) -> ErrorDetails | None:
+    """Return what a driver's error names; None where it has no code."""
+    if error.orig is None:
+        return None
+    known = reversed(_DIALECTS.values())  # errors of asyncmy have an SQLSTATE as well, those of asyncpg no number
+    return next((dialect.details(error.orig) for dialect in known if dialect.code(error.orig)), None)
 
 
 def error_class(error: exc.DBAPIError) -> type[Exception] | None:

@@ -52,6 +52,20 @@ class Issue:
     serious: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """What a driver's error names, without values. An empty text: the error does not name it."""
+
+    code: str
+    table: str = ""
+    column: str = ""
+    constraint: str = ""
+
+    def __str__(self) -> str:
+        named = {"code": self.code, "table": self.table, "column": self.column, "constraint": self.constraint}
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value)
+
+
 def probe(writable: str, time: str) -> sa.TextualSelect:
     """Return the statement that selects these two SQL expressions."""
     columns = sa.column("writable", sa.Boolean), sa.column("time", types.Moment)
@@ -120,6 +134,10 @@ class Dialect(ABC):
         code = self.code(error)
         fitting = [prefix for prefix in self.error_codes if code.startswith(prefix)]
         return self.error_codes[max(fitting, key=len)] if fitting else None
+
+    def details(self, error: BaseException) -> ErrorDetails:
+        """Return what a driver's error names."""
+        return ErrorDetails(self.code(error).rstrip(";"))
 
     def refuses_login(self, error: exc.DBAPIError) -> bool:
         """Whether the database refuses the login; connecting again with this login would fail again."""

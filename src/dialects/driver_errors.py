@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import exc
 
 from src import dialects
-from src.errors import Invalid, Problem, Transient, Unavailable, why
+from src.errors import Invalid, Problem, Transient, Unavailable, place, why
 
 LONGEST_DESCRIPTION = 500  # characters
 
@@ -31,8 +31,16 @@ def _translate_driver(error: exc.DBAPIError) -> BaseException:
     if error.connection_invalidated or kind is Unavailable:
         return Unavailable(describe(error))
     if kind is Invalid:
-        return Invalid("The database refuses a value.")
+        invalid = Invalid("The database refuses a value.")
+        invalid.__cause__ = error
+        return invalid
     return kind() if kind else error
+
+
+def locate(error: BaseException) -> str:
+    """Return an exception's type and place, and what a driver's error names: code, table, column, constraint."""
+    named = dialects.details(error) if isinstance(error, exc.DBAPIError) else None
+    return f"{place(error)}; {named}" if named else place(error)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """MariaDB, by asyncmy."""
 
 import logging
+import re
 import ssl
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, EngineOptions, Issue, row_by_row
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, ErrorDetails, Issue, row_by_row
 from src.errors import Conflict, ForeignKey, Invalid, TooLarge, Transient, Unavailable
 
 COLLATION = "utf8mb4_nopad_bin"
@@ -49,6 +50,8 @@ _CODES = {  # https://mariadb.com/docs/server/reference/error-codes
     Invalid: (1048, 1264, 1265, 1292, 1364, 1365, 1366, 1367, 1406, 1690, 3140, 3819, 4025, 4038),
     TooLarge: (1153,),
 }
+
+_NAMING_A_COLUMN = ("1048;", "1054;", "1264;", "1265;", "1364;", "1366;", "1406;")
 
 
 class MySQL(Dialect):
@@ -125,6 +128,15 @@ class MySQL(Dialect):
         """The server's or the driver's number, and a semicolon: no number is the beginning of another."""
         arguments = getattr(error, "args", ())
         return f"{arguments[0]};" if arguments and type(arguments[0]) is int else ""
+
+    def details(self, error: BaseException) -> ErrorDetails:
+        """The names come from the text, which has them in quotes: the protocol has no fields for them."""
+        code, text = self.code(error), str(error.args[1]) if len(error.args) > 1 else ""
+        column = re.search(r"'([^']+)'", text) if code in _NAMING_A_COLUMN else None
+        constraint = re.match(r"CONSTRAINT `(?:[^`]+\.)?([^`.]+)` failed", text)
+        return ErrorDetails(
+            code.rstrip(";"), column=column[1] if column else "", constraint=constraint[1] if constraint else ""
+        )
 
     def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:
         if "MariaDB" not in info.version:

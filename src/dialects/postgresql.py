@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, EngineOptions, Issue, UnusableDatabase
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, ErrorDetails, Issue, UnusableDatabase
 from src.errors import Conflict, ForeignKey, Invalid, Transient, Unavailable
 
 MIGRATION_LOCK = 0x6462_6D69_6772_6174  # "dbmigrat": held by the session that migrates
@@ -121,6 +121,10 @@ class PostgreSQL(Dialect):
         if isinstance(error, AsyncAdapt_asyncpg_dbapi.InvalidCachedStatementError):
             return "invalid cached statement"
         return getattr(error, "sqlstate", None) or ""
+
+    def details(self, error: BaseException) -> ErrorDetails:
+        named = {name: getattr(error.__cause__, f"{name}_name", None) for name in ("table", "column", "constraint")}
+        return ErrorDetails(self.code(error), **{name: value or "" for name, value in named.items()})
 
     def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:  # noqa: ARG002 - it takes a gigabyte
         if info.major < OLDEST:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, EngineOptions, Issue, UnusableDatabase, row_by_row
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, ErrorDetails, Issue, UnusableDatabase, row_by_row
 from src.errors import Conflict, ForeignKey, Invalid, TooLarge, Transient, Unavailable
 
 READING = "sqlite_reading"
@@ -96,6 +96,16 @@ class SQLite(Dialect):
 
     def code(self, error: object) -> str:
         return getattr(error, "sqlite_errorname", None) or ""
+
+    def details(self, error: BaseException) -> ErrorDetails:
+        """The names come from the text: SQLite has no fields for them. A trigger counts as a constraint."""
+        code, (_, _, named) = self.code(error), str(error).partition(": ")
+        if code == "SQLITE_CONSTRAINT_TRIGGER":
+            return ErrorDetails(code, constraint="of a trigger")
+        if code == "SQLITE_CONSTRAINT_CHECK":
+            return ErrorDetails(code, constraint=named)
+        table, _, column = named.partition(".") if code == "SQLITE_CONSTRAINT_NOTNULL" else ("", "", "")
+        return ErrorDetails(code, table=table, column=column)
 
     def missing_file(self, url: sa.URL) -> Issue | None:
         if _in_memory(url):

@@ -1,6 +1,7 @@
 """The rows that a request names by its fields, so that a batch loads them together."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from pydantic import BaseModel
@@ -29,11 +30,11 @@ class RowNames:
             model=model,
             id="id" in fields,
             parents={name: parent for name, parent in parents.items() if parent is not model and writes},
-            self_references=tuple(name for name in relations.peers(model) if name in fields),
+            self_references=tuple(name for name in relations.self_references(model) if name in fields),
             uniques=tuple(unique for unique in relations.uniques(model) if all(name in fields for name in unique)),
         )
 
-    @property
+    @cached_property
     def any(self) -> bool:
         """Whether a request names the rows that it is about, by id or by a unique value."""
         return self.id or bool(self.uniques)

@@ -5,13 +5,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, cast
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from src.clock import now
 from src.database import Database
 from src.entity import Operation
 from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
-from src.persistence import identity_map
+from src.persistence.identity_map import LoadPlan
+from src.persistence.read_map import ReadMap
 from src.processing.request import Outcome, Request, State
 
 PART = 20  # groups that are read before their answers are counted
@@ -69,20 +68,20 @@ class BatchReader:
             return await self._answer(requests)
 
     async def _answer(self, requests: Requests) -> list[Outcome]:
-        wanted = identity_map.LoadPlan()
+        plan = LoadPlan()
         for request in requests:
-            request.operation.row_names.plan_load(wanted, request.data)
+            request.operation.row_names.plan_load(plan, request.data)
         once = all(request.operation.loads_only for request in requests)
-        async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
-            await identity_map.of(session).load(wanted)
-            return [await self._outcome(session, request) for request in requests]
+        async with self._free, self._database.read_batch(self._max_answer, once=once) as rows:
+            await rows.load(plan)
+            return [await self._outcome(rows, request) for request in requests]
 
-    async def _outcome(self, session: AsyncSession, request: Request[Operation]) -> Outcome:
+    async def _outcome(self, rows: ReadMap, request: Request[Operation]) -> Outcome:
         try:
             if request.deadline and request.deadline <= now():
                 raise DeadlineExceeded
-            identity_map.of(session).begin()
-            result = await request.operation.handler(session, request.data)
+            rows.begin()
+            result = await request.operation.handler(rows.session, request.data)
             body = request.operation.entity.answer(result, self._max_answer)
         except Problem as problem:
             return Outcome.of(problem)

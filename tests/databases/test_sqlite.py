@@ -112,14 +112,14 @@ def test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together(
     first, second = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
     with World.beside(postgres_url, template) as world:
         world.begin()
-        outcomes, halvings = world.play(
+        outcomes, bisections = world.play(
             [
                 Sent("folder.create", {"id": first, "name": "first"}),
                 Sent("folder.create", {"id": second, "name": "second", "parent_id": first}),
                 Sent("folder.update", {"id": first, "parent_id": second}),
             ]
         )
-    assert ([outcome.state for outcome in outcomes], halvings) == ([State.SERVED] * 3, 0)
+    assert ([outcome.state for outcome in outcomes], bisections) == ([State.SERVED] * 3, 0)
 
 
 async def test_a_database_in_memory_is_one_for_all_who_ask() -> None:

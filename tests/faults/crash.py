@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.confirm_channel import ConfirmChannel
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled
@@ -53,7 +53,7 @@ POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),
-    "publishing": (after, ConfirmChannel, "send", 3),
+    "publishing": (after, ConfirmChannel, "publish", 3),
     "after confirm": (after, Settlement, "publish", 3),
     "after ack": (after, Batch, "ack", 3),
 }

@@ -167,7 +167,7 @@ async def test_an_alarm_of_the_broker_is_an_outage(shaky: config.Settings, priva
     async with harness.running(shaky):
         pass  # declares
     async with contextlib.AsyncExitStack() as stack, requester.asking(shaky) as db:
-        stack.enter_context(mock.patch.multiple(publisher, CONFIRM_TIMEOUT=0.2, ROUND_TRIP=0.2))
+        stack.enter_context(mock.patch.multiple(publisher, CONFIRM_TIMEOUT=0.2, PROBE_TIMEOUT=0.2))
         answer = await db.publish("session.create", {})
         async with memory_alarm(private_rabbitmq):
             _, port = await stack.enter_async_context(watched(shaky))

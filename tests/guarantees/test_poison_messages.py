@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 import config
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.frames import Delivery, Properties
 from src.clock import now
 from src.consumers.outage import OutageDeadline, OutageRetry
@@ -174,7 +174,7 @@ async def test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_agai
 
     async with harness.running(settings) as service:
         batches = [
-            Batch([Delivery(1, key, Properties(), b"", 0)], asyncio.Event(), cast("Any", None), suspect=True)
+            Batch([Delivery(1, key, Properties(), b"", 0)], asyncio.Event(), cast("Any", None), suspected=True)
             for key in "abc"
         ]
         outage = OutageRetry(service.database, partial(OutageDeadline, 1))

@@ -36,11 +36,11 @@ def world(postgres_url: str, template: str) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pieces that hold two rows."""
-    monkeypatch.setattr(chunked_reads, "PIECE", 2 * len(LARGE))
-    for prepared in (crud._listing, chunked_reads._named):
+    monkeypatch.setattr(chunked_reads, "CHUNK", 2 * len(LARGE))
+    for prepared in (crud._listing, chunked_reads._selection_of_ids):
         prepared.cache_clear()
     yield
-    for prepared in (crud._listing, chunked_reads._named):
+    for prepared in (crud._listing, chunked_reads._selection_of_ids):
         prepared.cache_clear()
 
 

@@ -70,7 +70,7 @@ CASES = {
             TOGETHER,
         ),
     ),
-    # What the batch had added was gone from the session after the rollback of the dry run: three halvings.
+    # What the batch had added was gone from the session after the rollback of the dry run: three bisections.
     "created, then deleted in a dry run": (
         "check_batches",
         Case(

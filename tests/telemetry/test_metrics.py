@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 import config
 from src.admin import exposition
 from src.admin.exposition import Metrics
-from src.amqp import batch_subscriber
-from src.amqp.batch_subscriber import BatchLimits, Window
+from src.amqp import window as window_module
+from src.amqp.batch import BatchLimits
 from src.amqp.frames import Delivery, Properties
+from src.amqp.window import Window
 from src.client import Client
 from src.clock import now
 from src.database import Database
@@ -89,9 +90,9 @@ async def test_of_each_batch_it_is_counted_how_large_it_was_and_how_long_each_st
 
 async def test_a_batch_is_queued_from_the_arrival_of_its_oldest_request() -> None:
     window = Window(BatchLimits(prefetch=10, requests=2, body_bytes=100, window_bytes=1000), asyncio.Event())
-    with mock.patch.object(batch_subscriber, "monotonic", side_effect=[1.0, 2.0, 3.0]):
+    with mock.patch.object(window_module, "monotonic", side_effect=[1.0, 2.0, 3.0]):
         for tag in (1, 2, 3):
-            window._arrive(Delivery(tag, "session.create", Properties(), b"{}", 2))
+            window._add(Delivery(tag, "session.create", Properties(), b"{}", 2))
     window.channel = mock.Mock()
     taken = [await window.take(), await window.take()]
     assert [batch and batch.since for batch in taken] == [1.0, 3.0]
