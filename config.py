@@ -1,5 +1,6 @@
 """Settings: the only reader of the environment, of ``.env``, and of the files that these name."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -8,6 +9,7 @@ from urllib.parse import unquote
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -15,7 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from src import wire
 from src.settings import WrongSettings, parts, urls
@@ -27,7 +29,21 @@ CENTURY = timedelta(days=36525)  # the clock ends somewhere
 
 Port = Annotated[int, Field(ge=1, le=urls.HIGHEST_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+Duration = Annotated[timedelta, BeforeValidator(parts.duration), Field(ge=timedelta(minutes=1), le=CENTURY)]
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda given: given.upper() if isinstance(given, str) else given),
+]
+Kind = Annotated[
+    Literal["postgresql", "mysql", "sqlite"],
+    BeforeValidator(lambda given: urls.kind_of(given) or given),
+]
 Bytes = Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)]  # RabbitMQ 4's default max_message_size
+
+
+def _named(field: str) -> AliasChoices:
+    """The setting's own name before the others that ``parts.ALIASES`` gives it."""
+    return AliasChoices(field.upper(), *parts.ALIASES[field])
 
 
 class Settings(BaseSettings):
@@ -43,19 +59,20 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
-    database_type: Literal["postgresql", "mysql", "sqlite"] = "postgresql"
-    database_host: str = "127.0.0.1"
-    database_port: Port = Field(default_factory=lambda given: urls.PORTS.get(given["database_type"], 1))
+    database_type: Kind = "postgresql"
+    database_host: str = Field("127.0.0.1", validation_alias=_named("database_host"))
+    database_port: Port = Field(
+        default_factory=lambda given: urls.PORTS.get(given["database_type"], 1),
+        validation_alias=_named("database_port"),
+    )
     database_user: str = Field(
         default_factory=lambda given: "root" if given["database_type"] == "mysql" else "postgres",
-        validation_alias=AliasChoices("DATABASE_USER", "POSTGRES_USER"),
+        validation_alias=_named("database_user"),
     )
-    database_password: SecretStr = Field(
-        SecretStr(""), validation_alias=AliasChoices("DATABASE_PASSWORD", "POSTGRES_PASSWORD")
-    )
+    database_password: SecretStr = Field(SecretStr(""), validation_alias=_named("database_password"))
     database_name: str = Field(
         default_factory=lambda given: "db.db" if given["database_type"] == "sqlite" else "db",  # ./db is a command
-        validation_alias=AliasChoices("DATABASE_NAME", "DATABASE_SCHEMA", "POSTGRES_DB"),
+        validation_alias=_named("database_name"),
     )
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     database_max_overflow: Annotated[int, Field(ge=0, le=200)] = 5
@@ -69,9 +86,7 @@ class Settings(BaseSettings):
     rabbitmq_user: str = "guest"
     rabbitmq_password: SecretStr = SecretStr("guest")
     rabbitmq_vhost: str = "/"
-    rabbitmq_url: SecretStr = Field(
-        default_factory=parts.broker, validation_alias=AliasChoices("RABBITMQ_URL", "AMQP_URL")
-    )
+    rabbitmq_url: SecretStr = Field(default_factory=parts.broker, validation_alias=_named("rabbitmq_url"))
     service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "db"
     write_partitions: Annotated[int, Field(ge=1, le=wire.MOST_PARTITIONS)] = 1
     prefetch: Annotated[int, Field(ge=2, le=20000)] = 400
@@ -90,11 +105,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(default_factory=parts.redis)
     rate_limit: str | None = None
 
-    inbox_retention: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=CENTURY)] = timedelta(days=7)
+    inbox_retention: Duration = timedelta(days=7)
     graceful_timeout: Seconds = 20
     http_port: Annotated[int, Field(ge=0, le=urls.HIGHEST_PORT)] = 0
     http_host: str = "127.0.0.1"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Level = "INFO"
     log_format: Literal["text", "json"] = "text"
 
     @classmethod
@@ -107,13 +122,20 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - whole folders, which nobody uses
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The first that has a value wins."""
+        variables: dict[str, str | None] = {}
+        for source in (dotenv_settings, env_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = parts.without_links(source.env_vars)
+                variables |= source.env_vars
+        parts.schema(variables)
         files = FileSource(settings_cls, parts.IN_FILES, env_settings, dotenv_settings)
         return init_settings, env_settings, dotenv_settings, files
 
     @field_validator("rabbitmq_url")
     @classmethod
     def _is_amqp(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        return SecretStr(urls.broker(value.get_secret_value(), info.data.get("rabbitmq_ca_file")))
+        url = urls.broker(value.get_secret_value(), info.data.get("rabbitmq_ca_file"))
+        return SecretStr(_completed(url, "rabbitmq", info.data))
 
     @field_validator("database_url")
     @classmethod
@@ -122,8 +144,8 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        return value and SecretStr(urls.redis(value.get_secret_value()))
+    def _is_redis(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return value and SecretStr(_completed(urls.redis(value.get_secret_value()), "redis", info.data))
 
     @field_validator("rate_limit")
     @classmethod
@@ -156,9 +178,19 @@ class Settings(BaseSettings):
     @cached_property
     def dsn(self) -> str:
         """Where the database is: ``postgresql://…?sslmode=…`` as libpq has it, the password in it, or ``sqlite:///…``."""
-        if self.database_url:
-            return self.database_url.get_secret_value()
-        return parts.database(self.__dict__)
+        if not self.database_url:
+            return parts.database(self.__dict__)
+        url = self.database_url.get_secret_value()
+        user = self.database_user if "database_user" in self.model_fields_set else ""
+        return (
+            url if url.startswith("sqlite:") else urls.completed(url, user, self.database_password.get_secret_value())
+        )
+
+
+def _completed(url: str, server: str, given: Mapping[str, Any]) -> str:
+    """The URL with user and password of their own settings, where it has no password."""
+    user, password = given.get(f"{server}_user", ""), given[f"{server}_password"].get_secret_value()
+    return url if user == password == parts.GUEST else urls.completed(url, user, password)
 
 
 def load(**overrides: Any) -> Settings:

@@ -23,6 +23,7 @@ SERVER_SETTINGS = {
 
 OLDEST = 14  # that is maintained
 VERIFYING = ("verify-full", "verify-ca")  # sslmode
+CERTIFICATES = ("sslrootcert", "sslcert", "sslkey")  # parameters of a URL that name files
 DURABILITY = {
     "fsync": "a crash of the machine loses what was committed",
     "full_page_writes": "a crash of the machine may leave pages half written",
@@ -98,14 +99,22 @@ class PostgreSQL(Dialect):
         name = query.pop("application_name", application_name)
         if "sslmode" in query:
             query["ssl"] = query.pop("sslmode")
-        if "sslrootcert" in query:  # which asyncpg takes from a URL of its own alone
-            query["dsn"] = f"postgresql://?{urlencode({'sslrootcert': query.pop('sslrootcert')})}"
+        files = {name: query.pop(name) for name in CERTIFICATES if name in query}
+        if files:  # which asyncpg takes from a URL of its own alone
+            query["dsn"] = f"postgresql://?{urlencode(files)}"
+        options = {"options": query.pop("options")} if "options" in query else {}
         arguments = {
-            "timeout": dialect.CONNECT_TIMEOUT,
+            "timeout": int(query.pop("connect_timeout", 0)) or dialect.CONNECT_TIMEOUT,
             "command_timeout": None if without_timeouts else dialect.COMMAND_TIMEOUT,
-            "server_settings": {"application_name": name} | ({} if without_timeouts else SERVER_SETTINGS),
+            "server_settings": {"application_name": name} | options | ({} if without_timeouts else SERVER_SETTINGS),
         }
         return EngineOptions(url.set(drivername="postgresql+asyncpg", query=query), {"connect_args": arguments})
+
+    def address(self, url: sa.URL) -> str:
+        host = url.query.get("host", url.host)
+        if not host:
+            return "a local socket"
+        return str(host) if str(host).startswith("/") else f"{host}:{url.query.get('port', url.port or self.port)}"
 
     def code(self, error: object) -> str:
         """SQLSTATE."""

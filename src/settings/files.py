@@ -1,5 +1,6 @@
 """Settings whose values lie in files: ``DATABASE_PASSWORD_FILE`` names the file of ``DATABASE_PASSWORD``."""
 
+import ssl
 from collections import ChainMap
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,3 +60,15 @@ def _content(variable: str, path: str) -> str:
     except UnicodeDecodeError:
         raise ValueError(f"{variable}: {path}: it is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def certificates(path: str) -> str:
+    """The path of a file that holds certificates. Raises ValueError."""
+    if not path:
+        raise ValueError("names no file of certificates")  # OpenSSL would go without
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        wrong = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"{path}: {wrong}") from None
+    return path

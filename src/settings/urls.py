@@ -4,16 +4,16 @@ Whoever is told of a ValueError here knows the setting: the message goes on wher
 """
 
 import re
-import ssl
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from yarl import URL
 
-HIGHEST_PORT = 65535
+from src.settings import postgresql_url
+from src.settings.files import certificates
+from src.settings.postgresql_url import HIGHEST_PORT
+
 MOST_REDIS = 999_999  # databases of one; it has sixteen unless told otherwise
-VERIFYING = {"verify-ca", "verify-full"}
-SSL_MODES = ("disable", "allow", "prefer", "require", *sorted(VERIFYING))
 PORTS = {"postgresql": 5432, "mysql": 3306}
 TYPES = {
     "postgresql": ("postgresql", "postgres", "postgresql+asyncpg"),
@@ -21,8 +21,10 @@ TYPES = {
     "sqlite": ("sqlite", "sqlite+aiosqlite"),
 }
 """The databases, and how their URLs begin: the driver is ours to choose."""
+ESCAPES = "%!$&'()*+,;=~-._"  # characters of a login that stay as they are, escapes among them
+RAW = "a /, ?, # or @ in a password is written %2F, %3F, %23 or %40"
 PARAMETERS = {
-    "postgresql": {"sslmode", "ssl", "sslrootcert", "application_name", "host", "port"},
+    "postgresql": postgresql_url.PARAMETERS,
     "mysql": {"ssl_ca", "charset"},
     "sqlite": set[str](),
 }
@@ -31,31 +33,76 @@ PARAMETERS = {
 def database(text: str) -> str:
     """A database's URL as libpq has it, beginning with one of ``TYPES``. Raises ValueError."""
     scheme, found, rest = text.partition("://")
-    kind = next((each for each, spellings in TYPES.items() if scheme in spellings), None)
+    kind = kind_of(scheme)
     if found and kind is None and ":" not in scheme:  # else part of a password
         raise ValueError(f"names {scheme}; this service works with {', '.join(TYPES)}")
     if kind == "sqlite":
         return _sqlite(rest)
     login, at, place = rest.rpartition("@")  # a password may hold what would end it elsewhere
+    if not found or kind is None:
+        raise ValueError(_no_url(kind))
+    netloc, path, query = _place(kind, place)
+    parameters = parse_qs(query, keep_blank_values=True)
+    if unknown := parameters.keys() - PARAMETERS[kind]:
+        raise ValueError(
+            f"has parameters that this service does not know: {', '.join(sorted(unknown))}; it knows "
+            f"{', '.join(sorted(PARAMETERS[kind]))}"
+        )
+    if kind == "postgresql" and netloc.lower().startswith("%2f"):  # libpq's other spelling of ?host=/a/folder
+        parameters["host"] = [*parameters.get("host", ()), unquote(netloc)]
+        netloc = ""
+    query = postgresql_url.check(parameters) if kind == "postgresql" else _mysql(query, parameters)
+    return f"{kind}://{_escaped(login)}{at}{netloc}{path}{'?' if query else ''}{query}"
+
+
+def kind_of(scheme: str) -> str | None:
+    """The database that this beginning of a URL names, if any."""
+    return next((each for each, spellings in TYPES.items() if scheme in spellings), None)
+
+
+def _no_url(kind: str | None) -> str:
+    return f"is no URL of the form {kind or 'postgresql'}://user:password@host:port/name"
+
+
+def _place(kind: str, place: str) -> tuple[str, str, str]:
+    """Host and port, path, and query of a URL without a login. Raises ValueError."""
+    if "," in place.partition("/")[0]:
+        raise ValueError(postgresql_url.SEVERAL_HOSTS)
     try:
         parts = urlsplit(f"//{place}")
         port = parts.port  # raises where it is no port
-        if parts.netloc.endswith(":"):
-            found = ""
     except ValueError:
-        found = ""
-    if not found or kind is None:
-        raise ValueError(f"is no URL of the form {kind or 'postgresql'}://user:password@host:port/name")
+        raise ValueError(_no_url(kind)) from None
+    if parts.netloc.endswith(":"):
+        raise ValueError(_no_url(kind))
     if not _is_port(port):
         raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
     if kind == "mysql" and not parts.path.strip("/"):
         raise ValueError("names no database: mysql://user:password@host:port/name")
-    parameters = parse_qs(parts.query, keep_blank_values=True)
-    if unknown := parameters.keys() - PARAMETERS[kind]:
-        raise ValueError(f"has parameters that this service does not know: {', '.join(sorted(unknown))}")
-    query = _postgresql(parts.query, parameters) if kind == "postgresql" else _mysql(parts.query, parameters)
-    login = login.replace("@", "%40")  # or SQLAlchemy would take the rest of it for the host, and show it
-    return f"{kind}://{login}{at}{parts.netloc}{parts.path}{'?' if query else ''}{query}"
+    return parts.netloc, parts.path, parts.query
+
+
+def _escaped(login: str) -> str:
+    """User and password such that no character of theirs ends the login, or SQLAlchemy would show them as a host."""
+    user, colon, password = login.partition(":")
+    return f"{quote(user, safe=ESCAPES)}{colon}{quote(password, safe=ESCAPES)}"
+
+
+def completed(url: str, user: str, password: str) -> str:
+    """The URL of a server with this user and password, where it names no password and no other user."""
+    authority, tail = _authority(url)
+    login, _, place = authority.rpartition("@")
+    if not password or ":" in login:
+        return url
+    scheme = url.partition("://")[0]
+    return f"{scheme}://{login or quote(user, safe='')}:{quote(password, safe='')}@{place}{tail}"
+
+
+def _authority(url: str) -> tuple[str, str]:
+    """Login and place of a URL, and all that comes after."""
+    rest = url.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    return authority, rest[len(authority) :]
 
 
 def _sqlite(rest: str) -> str:
@@ -76,43 +123,21 @@ def _mysql(query: str, parameters: Mapping[str, Sequence[str]]) -> str:
     return "&".join(one for one in query.split("&") if not one.startswith("charset="))
 
 
-def _postgresql(query: str, parameters: Mapping[str, Sequence[str]]) -> str:
-    """SQLAlchemy calls ``ssl`` what is ``sslmode`` to libpq. Raises ValueError for what would fail when it is used."""
-    modes = [*parameters.get("sslmode", ()), *parameters.get("ssl", ())]
-    if len(modes) > 1 or not {*modes} <= {*SSL_MODES}:
-        raise ValueError(f"must have one sslmode of {', '.join(SSL_MODES)}")
-    if any("," in host for host in parameters.get("host", ())):
-        raise ValueError("names several hosts")
-    if not all(name.isprintable() for name in parameters.get("application_name", ())):
-        raise ValueError("has an application_name that cannot be printed")
-    if twice := sorted(name for name, given in parameters.items() if len(given) > 1):
-        raise ValueError(f"has more than one {' and one '.join(twice)}")
-    if not all(each.isdecimal() and _is_port(int(each)) for each in parameters.get("port", ())):
-        raise ValueError(f"names a port that is not between 1 and {HIGHEST_PORT}")
-    _check_trust(parameters)
-    return "&".join(re.sub("^ssl=", "sslmode=", one) for one in query.split("&"))
-
-
 def _is_port(port: int | None) -> bool:
     return port is None or 1 <= port <= HIGHEST_PORT
 
 
-def _check_trust(parameters: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError for certificates that would not be looked at, or are missing."""
-    modes = {*parameters.get("sslmode", ()), *parameters.get("ssl", ())}
-    trusted = [certificates(path) for path in parameters.get("sslrootcert", ())]
-    if trusted and not modes & {"require", *VERIFYING}:
-        raise ValueError("has a sslrootcert that nobody looks at without sslmode=verify-full")
-    if not trusted and (verifying := modes & VERIFYING):
-        raise ValueError(f"has sslmode={verifying.pop()} without a sslrootcert, the file of certificates to check by")
-
-
 def _server(text: str, scheme: str, secure: str) -> URL:
     """A server's URL, by one of two schemes. Raises ValueError."""
+    authority, tail = _authority(text)
+    if "@" in tail:  # the host would be a part of a password
+        raise ValueError(f"is no URL: {RAW}")
+    if "," in authority.rpartition("@")[2]:
+        raise ValueError("names several hosts: name one, such as that of a load balancer")
     try:
         url = URL(text)
     except ValueError:
-        raise ValueError("is no URL") from None
+        raise ValueError(f"is no URL: {RAW}") from None
     if url.scheme not in {scheme, secure} or not url.host:
         raise ValueError(f"must begin with {scheme}:// or {secure}:// and name a host")
     if not _is_port(url.explicit_port):
@@ -153,15 +178,3 @@ def host(name: str) -> str:
     except ValueError:
         raise ValueError("is no host") from None
     return name
-
-
-def certificates(path: str) -> str:
-    """The path of a file that holds certificates. Raises ValueError."""
-    if not path:
-        raise ValueError("names no file of certificates")  # OpenSSL would go without
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:
-        wrong = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"{path}: {wrong}") from None
-    return path
