@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from src.settings import files
 
 HIGHEST_PORT = 65535
-LONGEST_CONNECT = 3600  # seconds
+LONGEST_CONNECT = 3600  # seconds: a longer connect_timeout is more likely a typing error
 VERIFYING = {"verify-ca", "verify-full"}
 SSL_MODES = ("disable", "allow", "prefer", "require", *sorted(VERIFYING))
 UNUSED = {"channel_binding", "target_session_attrs"}
