@@ -17,12 +17,13 @@ from src.database_status import Check, Pool
 from src.dialects import Dialect, engines
 from src.dialects.driver_errors import describe, translate
 from src.errors import Unavailable
-from src.persistence import failed_statements
+from src.persistence import failed_statements, session_connection
 from src.persistence.batch_map import BatchMap
 from src.persistence.failed_statements import FailedStatements
 from src.persistence.identity_map import INFO, IdentityMap
 from src.persistence.library_map import LibraryMap
 from src.persistence.read_map import ReadMap
+from src.persistence.session_connection import ReadSession
 from src.persistence.write_session import BatchSession, LibrarySession
 from src.schema import Revision
 from src.telemetry import metrics
@@ -55,7 +56,12 @@ class Database:
             for each in (LibrarySession, BatchSession)
         )
         self._reading, self._reading_once = (
-            async_sessionmaker(self.engine.execution_options(**each), autoflush=False, **SESSION_OPTIONS)
+            async_sessionmaker(
+                self.engine.execution_options(**each),
+                sync_session_class=ReadSession,
+                autoflush=False,
+                **SESSION_OPTIONS,
+            )
             for each in (self.dialect.read_options, self.dialect.single_read_options)
         )
 
@@ -133,12 +139,13 @@ class Database:
         rows = session.info[INFO] = make_map(session, self.dialect)
         try:
             yield rows
+            await session.close()
             metrics.DATABASE.end(self)
         except BaseException as error:
             ours = translate(error)
             if isinstance(ours, Unavailable):
                 metrics.DATABASE.begin(self)
-                await session.invalidate()  # a rollback would wait for a connection that may be dead
+                await session_connection.sever(session)  # a rollback would wait for a connection that may be dead
             if isinstance(error, TimeoutError):  # every other connection may be dead, too
                 await self.engine.dispose(close=False)
             if ours is error:
@@ -146,7 +153,7 @@ class Database:
             raise ours from error
         finally:
             self._sessions -= 1
-            await session.close()
+            await session_connection.give_back(session)
             session.info.clear()  # breaks the reference cycle between session and identity map
 
     async def _enter_loop(self) -> None:

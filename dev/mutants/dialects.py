@@ -170,4 +170,43 @@ MUTANTS = [
         "kind",
         ["tests/test_migrations.py::test_the_migrations_make_the_schema_of_the_models"],
     ),
+    Mutant(
+        "what a driver raises outside a statement comes out as it is",
+        "src/dialects/driver_errors.py",
+        "case _ if dialects.is_raw(error):",
+        "case _ if False:",
+        [
+            "tests/library/test_cut.py::test_what_a_driver_raises_outside_a_statement_is_an_outage_and_no_connection_is_missing"
+        ],
+    ),
+    Mutant(
+        "a rollback that fails leaves its connection in use",
+        "src/persistence/session_connection.py",
+        "    finally:\n        await sever(session)\n",
+        "    finally:\n        pass\n",
+        [
+            "tests/library/test_cut.py::test_what_a_driver_raises_outside_a_statement_is_an_outage_and_no_connection_is_missing"
+        ],
+    ),
+    Mutant(
+        "a rollback that fails hides what the block raised",
+        "src/persistence/session_connection.py",
+        "    except Exception as error:\n        log",
+        "    except ZeroDivisionError as error:\n        log",
+        ["tests/library/test_cut.py::test_what_a_block_raises_comes_out_though_its_rollback_fails"],
+    ),
+    Mutant(
+        "a read whose end is cut comes out as the driver's error",
+        "src/dialects/driver_errors.py",
+        "kind is None and error.statement is None",
+        "False",
+        ["tests/library/test_cut.py::test_wherever_a_connection_is_cut_it_is_an_outage_and_no_connection_is_missing"],
+    ),
+    Mutant(
+        "MariaDB: a read sees what was committed since it began",
+        "src/dialects/mysql.py",
+        '        event.listen(engine, "begin", _begin)\n',
+        "",
+        ["tests/databases/mariadb/test_transactions.py::test_a_read_sees_one_snapshot"],
+    ),
 ]

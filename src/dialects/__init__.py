@@ -10,7 +10,7 @@ from src.dialects.mysql import MySQL
 from src.dialects.postgresql import PostgreSQL
 from src.dialects.sqlite import SQLite
 
-__all__ = ["Dialect", "ErrorDetails", "UnusableDatabase", "details", "error_class", "of", "place"]
+__all__ = ["Dialect", "ErrorDetails", "UnusableDatabase", "details", "error_class", "is_raw", "of", "place"]
 
 _MYSQL = MySQL()
 _DIALECTS: dict[str, Dialect] = {
@@ -44,7 +44,13 @@ def details(error: exc.DBAPIError) -> ErrorDetails | None:
     return next((dialect.details(error.orig) for dialect in known if dialect.code(error.orig)), None)
 
 
-def error_class(error: exc.DBAPIError) -> type[Exception] | None:
+def is_raw(error: BaseException) -> bool:
+    """Whether a driver raised this error outside SQLAlchemy's wrapping."""
+    return isinstance(error, exc.EmulatedDBAPIException) or any(dialect.raised(error) for dialect in _DIALECTS.values())
+
+
+def error_class(error: BaseException) -> type[Exception] | None:
     """Return the exception that stands for a driver's error, or None. No two drivers share an error code."""
-    found = (dialect.error_class(error.orig) for dialect in _DIALECTS.values())
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    found = (dialect.error_class(cause) for dialect in _DIALECTS.values())
     return next((each for each in found if each), None)

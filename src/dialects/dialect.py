@@ -79,6 +79,8 @@ class Dialect(ABC):
     """The database's name in messages."""
     driver: ClassVar[str]
     """The package of the driver."""
+    raising: ClassVar[str]
+    """The package that defines the driver's errors."""
     extra: ClassVar[str] = ""
     """The extra of this package that installs the driver; empty where the driver is always installed."""
     port: ClassVar[int] = 0
@@ -138,6 +140,10 @@ class Dialect(ABC):
     def details(self, error: BaseException) -> ErrorDetails:
         """Return what a driver's error names."""
         return ErrorDetails(self.code(error).rstrip(";"))
+
+    def raised(self, error: BaseException) -> bool:
+        """Whether the driver raised this error itself, which SQLAlchemy does not wrap outside statements."""
+        return any(each.__module__.partition(".")[0] == self.raising for each in type(error).__mro__)
 
     def refuses_login(self, error: exc.DBAPIError) -> bool:
         """Whether the database refuses the login; connecting again with this login would fail again."""

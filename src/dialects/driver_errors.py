@@ -20,6 +20,9 @@ def translate(error: BaseException) -> BaseException:
             return _translate_driver(error)
         case exc.StatementError(orig=Problem() as problem):  # a column's type has rejected a value
             return problem
+        case _ if dialects.is_raw(error):  # of connecting, checkout, begin, rollback or close: of no statement
+            transient = dialects.error_class(error) is Transient
+            return Transient(describe(error)) if transient else Unavailable(describe(error))
         case _:
             return error
 
@@ -28,7 +31,8 @@ def _translate_driver(error: exc.DBAPIError) -> BaseException:
     kind = dialects.error_class(error)
     if kind is Transient:
         return Transient(describe(error))
-    if error.connection_invalidated or kind is Unavailable:
+    of_no_statement = kind is None and error.statement is None  # of connecting, begin, rollback: nobody's fault
+    if error.connection_invalidated or kind is Unavailable or of_no_statement:
         return Unavailable(describe(error))
     if kind is Invalid:
         invalid = Invalid("The database refuses a value.")

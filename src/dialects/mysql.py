@@ -24,6 +24,7 @@ LIMITS = (  # the part that is marked so is for MariaDB alone
 )
 OVERHEAD = 64 * 1024  # bytes of a packet that are no values
 _PACKET = "max_allowed_packet"
+SNAPSHOT = "mariadb_snapshot"
 
 OLDEST = (10, 6)  # that is maintained
 DURABILITY = {  # what each has to be, and why
@@ -58,12 +59,12 @@ class MySQL(Dialect):
     """Many rows a statement; the driver writes them into one."""
 
     name = "MariaDB"
-    driver = "asyncmy"
+    driver = raising = "asyncmy"
     extra = "mariadb"
     port = 3306
     probe = dialect.probe("NOT @@global.read_only", "UTC_TIMESTAMP(6)")
-    read_options: ClassVar = {"isolation_level": "REPEATABLE READ"}
-    single_read_options: ClassVar = {"isolation_level": "AUTOCOMMIT"}
+    read_options: ClassVar = {SNAPSHOT: True}
+    single_read_options: ClassVar = {}  # a transaction of one statement costs no BEGIN
     server_info = sa.text(
         """
         SELECT version() AS version, @@collation_database AS collation, @@max_allowed_packet AS packet,
@@ -122,6 +123,7 @@ class MySQL(Dialect):
     def add_listeners(self, engine: sa.Engine) -> None:
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it tells of the server's warnings, which hold values
         event.listen(engine, "connect", _ask_packet)
+        event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", _check_packet)
 
     def code(self, error: object) -> str:
@@ -187,6 +189,12 @@ def _insert(table: sa.Table, *, skip_existing: bool) -> sa.Insert:
 def _number(version: str) -> tuple[int, ...]:
     """The first two parts of a version like ``10.11.6-MariaDB``."""
     return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Set the isolation of this transaction alone: what a connection keeps would be reset as it goes to the pool."""
+    if connection.get_execution_options().get(SNAPSHOT):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _ask_packet(connection: Any, record: Any) -> None:

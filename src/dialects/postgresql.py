@@ -35,7 +35,7 @@ class PostgreSQL(Dialect):
     """A statement a table, an array a column: the arrays are unnested by the server."""
 
     name = "PostgreSQL"
-    driver = "asyncpg"
+    driver = raising = "asyncpg"
     port = 5432
     probe = dialect.probe("current_setting('transaction_read_only') = 'off'", "clock_timestamp()")
     read_options: ClassVar = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}

@@ -38,7 +38,7 @@ class SQLite(Dialect):
     """A transaction that writes says so as it begins: none has to give up because another was faster."""
 
     name = "SQLite"
-    driver = "aiosqlite"
+    driver, raising = "aiosqlite", "sqlite3"
     extra = "sqlite"
     probe = dialect.probe("1", "strftime('%Y-%m-%d %H:%M:%f', 'now')")
     read_options: ClassVar = {READING: True}

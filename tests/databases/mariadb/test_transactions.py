@@ -33,6 +33,22 @@ async def test_a_transaction_sees_what_was_committed_since_it_began(database: Da
         assert await one.scalar(count) == 1
 
 
+async def test_a_read_sees_one_snapshot(database: Database) -> None:
+    count = sa.select(sa.func.count()).select_from(Session)
+    for _ in range(2):  # the connection is used again
+        async with database.reading() as one:
+            before = await one.scalar(count) or 0
+            async with database.session() as other:
+                other.add(Session())
+            assert await one.scalar(count) == before
+        async with database.session() as other:
+            assert await other.scalar(count) == before + 1
+            other.add(Session())
+            async with database.session() as third:
+                third.add(Session())
+            assert await other.scalar(count) == before + 3
+
+
 def _titled(title: str, *ids: uuid.UUID) -> sa.Update:
     return sa.update(Session).where(Session.id.in_(ids)).values(title=title)
 
