@@ -1,6 +1,7 @@
 """The rows that a request names by its fields, so that a batch loads them together."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ class RowNames:
             uniques=tuple(unique for unique in relations.uniques(model) if all(name in fields for name in unique)),
         )
 
-    @property
+    @cached_property
     def any(self) -> bool:
         """Whether a request names the rows that it is about, by id or by a unique value."""
         return self.id or bool(self.uniques)
