@@ -34,7 +34,7 @@ test-all: setup ## Run every test, the slow ones too, on examples drawn anew; AR
 
 # What DATABASES names beside PostgreSQL, and what is tried on them: SUITES, of which SHORT is for each change.
 DATABASES := sqlite mariadb
-SHORT := tests/databases/test_same.py tests/operations $(addprefix tests/guarantees/test_,once.py entity.py)
+SHORT := tests/databases/test_same.py tests/databases/test_schema_faults.py tests/operations $(addprefix tests/guarantees/test_,once.py entity.py)
 SUITES := tests/databases tests/guarantees tests/hostile tests/operations tests/processing tests/persistence \
 	tests/cli/play tests/consumers/test_unknown.py tests/consumers/test_garbage.py
 
@@ -84,11 +84,11 @@ db-upgrade: setup ## Migrate the database to the newest revision
 db-downgrade: setup ## Take the database back by one revision
 	@$(RUN) python -m dev.schema downgrade
 
-db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"
-	@$(RUN) python -m dev.schema new -- "$$m"
+db-migrate-new: setup ## Write a migration from the models: make db-migrate-new m="what it does"; ARGS=--contract lets it drop
+	@$(RUN) python -m dev.schema $(ARGS) new -- "$$m"
 
-reference: setup ## Write docs/reference.md from the source
-	@$(RUN) python -m dev.reference
+reference: setup ## Write the generated pages from the source: docs/reference.md, the time constants
+	@$(RUN) python -m dev.reference && $(RUN) python -m dev.timeouts
 
 format: setup ## Apply safe fixes and format the code; show what is left to mend
 	$(RUN) ruff check --fix --exit-zero

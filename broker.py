@@ -1,4 +1,4 @@
-"""FastStream's broker, over a connection that no message can end, with subscribers that take batches."""
+"""FastStream's broker, over a connection that no message can close, with subscribers that take batches."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -10,19 +10,20 @@ from faststream.rabbit.broker.registrator import RabbitRegistrator
 from faststream.rabbit.subscriber.config import RabbitSubscriberConfig
 from faststream.rabbit.subscriber.factory import create_subscriber
 
-from src.amqp.batch_subscriber import BatchLimits, BatchSubscriber, Handler
-from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, named, open_channel
+from src.amqp.batch import BatchLimits
+from src.amqp.batch_subscriber import BatchSubscriber, Handler
+from src.amqp.connections import CONNECT_TIMEOUT, RECONNECT_INTERVAL, TolerantConnection, connection_url, open_channel
 from src.amqp.frames import FrameHandler
 
 
 class Broker(RabbitBroker):
-    """``on_failure`` is told why a subscriber's loop has ended by itself."""
+    """A RabbitBroker with batch subscribers. ``on_failure`` gets the error that ended the task of a subscriber."""
 
     def __init__(
         self, url: str, name: str, graceful_timeout: float, on_failure: Callable[[BaseException], None]
     ) -> None:
         super().__init__(
-            named(url, f"{name} in"),
+            connection_url(url, f"{name} in"),
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=RECONNECT_INTERVAL,
             graceful_timeout=graceful_timeout,
@@ -36,12 +37,12 @@ class Broker(RabbitBroker):
     def batches(
         self, *queues: str, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]
     ) -> Callable[[Handler], Handler]:
-        """Declare a subscriber to each queue that takes what has arrived there as one batch::
+        """Declare a subscriber of each queue, which takes all waiting deliveries as one batch::
 
             @broker.batches("db.reads", limits=limits, prepare=probe)
             async def read(batch: Batch) -> None: ...
 
-        ``prepare`` runs before a queue is consumed, and raises ``ConsumerPaused`` while that is no use.
+        ``prepare`` runs before each consume, and raises ``ConsumerPaused`` while the service cannot handle batches.
         """
 
         def register(handler: Handler) -> Handler:
@@ -52,17 +53,17 @@ class Broker(RabbitBroker):
         return register
 
     async def connect(self) -> TolerantConnection:
-        """The connection, made where there is none yet."""
+        """Connect if there is no connection yet, and return the connection."""
         return cast("TolerantConnection", await super().connect())
 
     async def consuming(self) -> None:
-        """Return once no queue is without a consumer of ours: what is published now is taken."""
+        """Wait until every subscriber consumes its queue."""
         for subscriber in self.batch_subscribers:
             await subscriber.consuming.wait()
 
-    async def open_channel(self, tap: FrameHandler | None = None) -> Channel:
-        """A plain channel of its own on the broker's connection, once that is up; ``tap`` is given its frames first."""
-        return await open_channel(await self.connect(), tap)
+    async def open_channel(self, handler: FrameHandler | None = None) -> Channel:
+        """Open a channel on the broker's connection once it is up; ``handler`` gets its frames before aiormq."""
+        return await open_channel(await self.connect(), handler)
 
     def _subscribe(
         self, queue: str, handler: Handler, limits: BatchLimits, prepare: Callable[[], Awaitable[None]]

@@ -12,7 +12,7 @@ from bench import interrupts
 from bench.program import Servers
 from bench.screen import err
 from dev import database, servers
-from src import revision
+from src import schema
 
 
 @contextmanager
@@ -30,4 +30,4 @@ def found() -> Iterator[Servers]:
 
 def migrate(database_url: str) -> None:
     with mock.patch.dict(os.environ, DATABASE_URL=database_url):
-        command.upgrade(revision.config(), "head")
+        command.upgrade(schema.alembic_config(), "head")

@@ -10,10 +10,10 @@ from unittest import mock
 from bench.stopwatch import Job, Stopwatch
 from main import app
 from src import service, wire
-from src.amqp.batch_subscriber import Batch
-from src.consumers.subscribers import Subscribers
+from src.amqp.batch import Batch
+from src.consumers.subscribers import Subscriber
 
-type Handler = Callable[[Subscribers, Batch], Awaitable[None]]
+type Handler = Callable[[Subscriber, Batch], Awaitable[None]]
 
 
 def measured() -> None:
@@ -22,7 +22,7 @@ def measured() -> None:
     watch, profile = Stopwatch(job), cProfile.Profile()
 
     def timed(handle: Handler) -> Handler:
-        async def handler(self: Subscribers, batch: Batch) -> None:
+        async def handler(self: Subscriber, batch: Batch) -> None:
             if watch.start() and job.profile:
                 profile.enable()
             await handle(self, batch)
@@ -33,8 +33,7 @@ def measured() -> None:
         return handler
 
     with (
-        mock.patch.object(Subscribers, "write", timed(Subscribers.write)),
-        mock.patch.object(Subscribers, "read", timed(Subscribers.read)),
+        mock.patch.object(Subscriber, "serve", timed(Subscriber.serve)),
         _own_partition(job),
     ):
         code = app(["serve"], standalone_mode=False)

@@ -19,7 +19,7 @@ from bench.scene import Failed, Scene
 from src import wire
 from src.amqp.connections import Outbound
 from src.amqp.frames import Message, Properties
-from src.amqp.publisher import RETRY_TWICE_IF_LOST, Publisher
+from src.amqp.publisher import Publisher, RetryPolicy
 from src.consumers.topology import Topology
 
 AT_ONCE = 1000  # messages that are published before their confirms are awaited
@@ -93,7 +93,11 @@ class Stage:
             return
         requests = enumerate(one.workload.requests())
         for numbered in itertools.batched(requests, AT_ONCE):
-            if not all(await self._publisher.publish([_message(one, *each) for each in numbered], RETRY_TWICE_IF_LOST)):
+            if not all(
+                await self._publisher.publish(
+                    [_message(one, *each) for each in numbered], RetryPolicy.UNTIL_REFUSED_OR_LOST_THRICE
+                )
+            ):
                 raise Failed("the broker refused a request")
 
     async def depths(self, one: Scene) -> list[int]:

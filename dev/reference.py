@@ -105,7 +105,10 @@ EVENT_HEADERS = (
     (f"`{wire.CLOUD_EVENT}id`", "the same as `message_id`"),
     (f"`{wire.CLOUD_EVENT}type`", "the event's name"),
     (f"`{wire.CLOUD_EVENT}source`", "`/db`"),
-    (f"`{wire.CLOUD_EVENT}subject`", "the row's id; of a refusal the id that the request names, else empty"),
+    (
+        f"`{wire.CLOUD_EVENT}subject`",
+        "the row's id; of a refusal the id that the request names; absent where it names none",
+    ),
     (f"`{wire.CLOUD_EVENT}time`", "when it happened, RFC 3339 in UTC"),
     (f"`{wire.CLOUD_EVENT}specversion`", "`1.0`"),
     (f"`{wire.ENTITY_VERSION}`", "the row's version; absent of a refusal"),

@@ -1,4 +1,4 @@
-"""The schema of a database: `python -m dev.schema check | new MESSAGE | upgrade | downgrade`.
+"""The schema of a database: `python -m dev.schema check | [--contract] new MESSAGE | upgrade | downgrade`.
 
 `check` and `new` compare the models with a throw-away database that every migration has run on: the
 first fails where they differ, the second writes the migration that is missing. The other two work
@@ -14,13 +14,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.operations import ops
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 import config
-from dev import database, search, servers
-from src.database import describe, place
-from src.dialects import Unservable
+from dev import contract_phase, database, search, servers
+from src.dialects import UnusableDatabase, place
+from src.dialects.driver_errors import describe
 from src.settings import parts
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
@@ -32,12 +34,30 @@ def check() -> None:
         command.check(ALEMBIC)
 
 
-def write(message: str) -> None:
-    """Write the migration that makes what the models hold and no migration makes yet."""
+def write(message: str, *, contract: bool = False) -> None:
+    """Write the migration that makes what the models hold and no migration makes yet.
+
+    Raises CommandError where the version before could not work with the result, unless ``contract`` allows that.
+    """
     if not message.strip():
         raise CommandError('Say what the migration does: make db-migrate-new m="add orders"')
     with _migrated():
-        command.revision(ALEMBIC, message, autogenerate=True)
+        command.revision(
+            ALEMBIC, message, autogenerate=True, process_revision_directives=None if contract else _refuse_contractions
+        )
+
+
+def _refuse_contractions(context: MigrationContext, _revision: object, scripts: list[ops.MigrationScript]) -> None:
+    """Raise CommandError where a script holds what the version before cannot work with."""
+    found = [
+        each
+        for script in scripts
+        for upgrade in script.upgrade_ops_list
+        for each in contract_phase.contractions(context, upgrade)
+    ]
+    if found:
+        lines = [f"  {each.code}\n    {each.remedy}" for each in found]
+        raise CommandError("\n".join(["No migration was written: the version before could not work with it.", *lines]))
 
 
 def upgrade() -> None:
@@ -66,12 +86,12 @@ def _choose() -> None:
         os.environ["DATABASE_URL"] = servers.find_postgres().url
 
 
-def _run(action: str, message: str) -> None:
+def _run(action: str, message: str, *, contract: bool) -> None:
     match action:
         case "check":
             check()
         case "new":
-            write(message)
+            write(message, contract=contract)
         case "upgrade":
             upgrade()
         case "downgrade":
@@ -83,10 +103,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.schema", description="The schema of a database.")
     parser.add_argument("action", choices=("check", "new", "upgrade", "downgrade"))
     parser.add_argument("message", nargs="?", default="", help="what the new migration does")
+    parser.add_argument(
+        "--contract",
+        action="store_true",
+        help="let the new migration drop or narrow what the version before uses",
+    )
     arguments = parser.parse_args()
     try:
-        _run(arguments.action, arguments.message)
-    except (search.NoServerError, config.WrongSettings, CommandError, Unservable) as error:
+        _run(arguments.action, arguments.message, contract=arguments.contract)
+    except (search.NoServerError, config.WrongSettings, CommandError, UnusableDatabase) as error:
         search.say(str(error))
     except (SQLAlchemyError, OSError) as error:
         search.say(f"{place(config.load().dsn)}: {describe(error)}")

@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from examples import databases
 from src import wire
-from src.database import describe, place
+from src.dialects import place
+from src.dialects.driver_errors import describe
 
 
 class SandboxError(Exception):

@@ -14,13 +14,13 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 import config
 from migrations import columns
-from src import backoff, dialects, schema
-from src.database import describe
+from src import dialects, schema
+from src.backoff import Backoff
+from src.dialects import engines
+from src.dialects.driver_errors import describe
 
 log = logging.getLogger("migrations")
 
@@ -74,16 +74,17 @@ def run(connection: sa.Connection) -> None:
         connection=connection,
         target_metadata=metadata,
         compare_type=True,
-        compare_server_default=dialect.tells_defaults,
+        compare_server_default=dialect.reports_server_defaults,
         render_item=render,
         process_revision_directives=take_along,
         transactional_ddl=dialect.transactional_ddl,
     )
     tries = int(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
-    for left, pause in zip(reversed(range(tries)), backoff.growing(longest=5), strict=False):
+    backoff = Backoff()
+    for left in reversed(range(tries)):
         if migrated(last=not left):
             return
-        time.sleep(pause)
+        time.sleep(backoff.delay())
 
 
 def migrated(*, last: bool) -> bool:
@@ -92,7 +93,7 @@ def migrated(*, last: bool) -> bool:
         with context.begin_transaction():
             context.run_migrations()
     except sa.exc.DBAPIError as error:
-        if last or not dialects.of(context.get_context().dialect.name).locked(error):
+        if last or not dialects.of(context.get_context().dialect.name).is_lock_timeout(error):
             raise
         log.warning("a lock is held by others, trying again: %s", describe(error))
         return False
@@ -100,11 +101,7 @@ def migrated(*, last: bool) -> bool:
 
 
 async def connect() -> None:
-    url = sa.make_url(config.load().dsn)
-    dialect = dialects.of(url.get_backend_name())
-    made = dialect.engine(url, "migrations", patient=True)
-    engine = create_async_engine(made.url, **{"poolclass": NullPool, **made.arguments})
-    dialect.prepare(engine.sync_engine)
+    engine = engines.create_for_migrations(sa.make_url(config.load().dsn))
     async with engine.connect() as connection:
         await connection.run_sync(run)
 
@@ -113,7 +110,7 @@ if context.is_offline_mode():
     url = sa.make_url(config.load().dsn)
     context.configure(dialect_name=url.get_backend_name(), target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
-        context.execute(dialects.of(url.get_backend_name()).offline)
+        context.execute(dialects.of(url.get_backend_name()).offline_lock_timeout)
         context.run_migrations()
 else:
     asyncio.run(connect())

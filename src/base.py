@@ -69,8 +69,8 @@ class Base(DeclarativeBase):
         for name in _collections(type(self)):
             setattr(self, name, values.pop(name, []))
         for name, value in values.items():
-            if not hasattr(type(self), name):
-                raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
+            if name not in inspect(type(self)).relationships:
+                raise no_attribute(type(self), name)
             setattr(self, name, value)
 
 
@@ -85,6 +85,20 @@ def _word(annotation: TypeResolve) -> types.Word | None:
 def columns(model: type[Base]) -> tuple[str, ...]:
     """The attributes of the model that are columns."""
     return tuple(attribute.key for attribute in inspect(model).column_attrs)
+
+
+@cache
+def writable(model: type[Base]) -> frozenset[str]:
+    """The attributes that ``crud`` writes: columns, and collections that belong to the row."""
+    return frozenset((*columns(model), *_collections(model)))
+
+
+def no_attribute(model: type[Base], name: str) -> TypeError:
+    """Return the error for a name that is no such attribute; every class has others that store nothing."""
+    if name in inspect(model).relationships:
+        return TypeError(f"{model.__name__}.{name} is a relationship; use the column of its foreign key")
+    hint = "; the attribute of the column metadata is 'meta'" if name == _on_the_wire("meta") else ""
+    return TypeError(f"{model.__name__} has no column {name!r}{hint}")
 
 
 @cache

@@ -6,7 +6,7 @@ Between two looks at the database's clock the monotonic one counts: whoever sets
 from datetime import UTC, datetime
 from time import monotonic_ns, time_ns
 
-LONGEST_HOLD = 60_000_000  # microseconds; it is further ahead only because it was wrong
+LONGEST_HOLD = 60_000_000  # microseconds: a clock that is further ahead was wrong, and is not waited for
 
 _moment = datetime.fromtimestamp
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import jiter
+import pydantic_core
 
 from src.errors import Invalid, Malformed, TooLarge
 
@@ -75,6 +76,11 @@ def same(one: object, other: object) -> bool:
     if not isinstance(one, (dict, list)) or one != other:
         return one == other
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def size(value: object) -> int:
+    """Return the number of bytes of the value as JSON."""
+    return len(pydantic_core.to_json(value))
 
 
 def pointer_step(step: str | int) -> str:

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import models
 from src.base import Base
-from src.database import Check, Database
+from src.database import Database
+from src.database_status import Check
 
 __all__ = ["Base", "Check", "Database", "database", "get_reading", "get_session"]
 

@@ -1,9 +1,10 @@
 """The names on the wire: exchanges, queues, headers, content types.
 
-Every name that the service declares begins with its own (``SERVICE_NAME``), so that two of them share a broker.
+Every name that a service declares begins with ``SERVICE_NAME``, so that several services can share a broker.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"  # RFC 9457
@@ -20,15 +21,15 @@ MOST_PARTITIONS = 64
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
-# of a dead letter
+# headers of a dead letter
 REASON = "reason"
 DETAIL = "detail"
 OPERATION = "operation"
 DIED_AT = "died-at"
-SIZE = "size"  # of the body in bytes, where the letter holds the first of them only
+SIZE = "size"  # bytes of the whole body, if the dead letter has only the first of them
 SENDER = "sender"  # the request's user_id
 
-REPLAY = "replay"  # of a request and its letter: how often an operator has sent it again
+REPLAY = "replay"  # of a request and of its dead letter: how often an operator has sent it again
 
 
 def failed_event(operation: str) -> str:
@@ -36,17 +37,17 @@ def failed_event(operation: str) -> str:
     return f"{operation}.failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Names:
-    """What the service named ``service`` declares on the broker."""
+    """The names of the exchanges and queues that the service named ``service`` declares."""
 
     service: str
 
-    @property
+    @cached_property
     def requests(self) -> str:
         return f"{self.service}.requests"
 
-    @property
+    @cached_property
     def writes(self) -> str:
         return f"{self.service}.writes"
 
@@ -54,48 +55,48 @@ class Names:
         return f"{self.service}.writes.{number}"
 
     def partitions(self, count: int) -> list[str]:
-        """The queues of so many partitions."""
+        """Return the queues of ``count`` partitions."""
         return [self.partition(number) for number in range(count)]
 
-    @property
+    @cached_property
     def reads(self) -> str:
         return f"{self.service}.reads"
 
-    @property
+    @cached_property
     def events(self) -> str:
         return f"{self.service}.events"
 
-    @property
+    @cached_property
     def parked(self) -> str:
         return f"{self.service}.parked"
 
-    @property
+    @cached_property
     def released(self) -> str:
         return f"{self.service}.released"
 
-    @property
+    @cached_property
     def dead(self) -> str:
         return f"{self.service}.dead"
 
-    @property
+    @cached_property
     def unrouted(self) -> str:
         return f"{self.service}.unrouted"
 
-    @property
+    @cached_property
     def expired(self) -> str:
-        """Writes that their partition has given up."""
+        """The exchange and queue of writes that RabbitMQ has dead-lettered from their partition."""
         return f"{self.service}.expired"
 
-    @property
+    @cached_property
     def fanouts(self) -> list[str]:
-        """Each is an exchange, and the queue that is bound to it."""
+        """The fanout exchanges, each with a queue of the same name bound to it."""
         return [self.dead, self.unrouted, self.expired, self.parked, self.released]
 
     def queues(self, partitions: int) -> list[str]:
-        """Every queue that the service declares with so many partitions."""
+        """Return every queue that the service declares with this number of partitions."""
         return [*self.partitions(partitions), self.reads, *self.fanouts]
 
-    @property
+    @cached_property
     def exchanges(self) -> list[str]:
-        """Every exchange that the service declares; ``writes`` where there are several partitions."""
+        """Every exchange that the service declares; ``writes`` exists only with several partitions."""
         return [self.requests, self.writes, self.events, *self.fanouts]

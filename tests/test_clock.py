@@ -1,5 +1,6 @@
 """The time that the service goes by: strictly increasing, the database's, and never wrong for good."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 import config
 from src import clock, service
+from src.database import Database
 from src.processing import retention
 from tests.guarantees.traces import sessions
 from tests.support import harness, requester
@@ -61,8 +63,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done each minute is done all the time."""
-    monkeypatch.setattr(retention, "PAUSE", 0.01)
-    monkeypatch.setattr(service, "LOOK", 0.01, raising=False)
+    monkeypatch.setattr(retention, "PURGE_INTERVAL", 0.01)
+    monkeypatch.setattr(service, "CLOCK_INTERVAL", 0.01)
+
+
+@pytest.fixture
+def clock_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's clock is read all the time, but not by the purge of the inbox, which happens once."""
+    monkeypatch.setattr(retention, "PAUSE", 3600)
+    monkeypatch.setattr(service, "CLOCK_INTERVAL", 0.01)
 
 
 async def set_database(settings: config.Settings, away: timedelta) -> None:
@@ -76,14 +85,20 @@ async def time_of(settings: config.Settings) -> datetime:
 
 
 async def purged(settings: config.Settings) -> None:
-    """Return when the inbox was looked through, from now on."""
+    """Return when the inbox was purged, by the clock of this process."""
     old = "INSERT INTO inbox (key, fingerprint, outcome, received_at) VALUES ('old', '', '', now() - interval '8 days')"
     await harness.execute(settings.dsn, old)
 
     async def gone() -> bool:
         return not await harness.fetch(settings.dsn, "SELECT 1 FROM inbox WHERE key = 'old'")
 
-    await harness.eventually(gone, "the inbox was purged")
+    async with Database(settings.dsn) as database:
+        purging = asyncio.create_task(retention.purge(database, settings.inbox_retention))
+        try:
+            await harness.eventually(gone, "the inbox was purged")
+        finally:
+            purging.cancel()
+            await asyncio.wait({purging})
 
 
 async def assert_in_time(db: Requester, settings: config.Settings, message_id: str) -> None:
@@ -122,7 +137,7 @@ async def test_a_machine_whose_clock_is_wrong_for_a_moment_changes_nothing(
 
 @EACH_WAY
 async def test_the_time_is_the_databases_wherever_it_goes(
-    way: int, settings: config.Settings, machine: Machine, hurried: None
+    way: int, settings: config.Settings, machine: Machine, clock_watched: None
 ) -> None:
     await harness.script(settings.dsn, SKEW)
     await set_database(settings, way * HOUR)

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dev import database
-from src import models, revision
+from src import models, schema
 from src.base import Base
 from src.database import Database
 from src.processing import inbox
@@ -92,12 +92,12 @@ async def test_two_upgrades_at_once_do_not_race(empty_url: str) -> None:
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        ("SELECT 1", revision.Revision.CURRENT),
-        ("DELETE FROM alembic_version", revision.Revision.BEHIND),
-        ("UPDATE alembic_version SET version_num = 'later'", revision.Revision.AHEAD),
+        ("SELECT 1", schema.Revision.CURRENT),
+        ("DELETE FROM alembic_version", schema.Revision.BEHIND),
+        ("UPDATE alembic_version SET version_num = 'later'", schema.Revision.AHEAD),
     ],
 )
-async def test_the_code_knows_whether_the_schema_fits(database_url: str, change: str, seen: revision.Revision) -> None:
+async def test_the_code_knows_whether_the_schema_fits(database_url: str, change: str, seen: schema.Revision) -> None:
     await harness.execute(database_url, change)
     db = Database(database_url)
     assert await db.revision() == seen

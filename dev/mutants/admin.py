@@ -13,15 +13,17 @@ MUTANTS = [
     Mutant(
         "what does not answer is asked again and again",
         "src/admin/single_flight.py",
-        "(self._asking.done() and moment",
+        "(self._call.done() and moment",
         "(moment",
-        ["tests/admin/test_health.py::test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_patience"],
+        [
+            "tests/admin/test_health.py::test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_the_timeout"
+        ],
     ),
     Mutant(
         "who consumes nothing is ready",
         "src/admin/health.py",
-        "OK if subscriber.consuming.is_set() else",
-        "OK if subscriber.lives else",
+        "OK if each.consuming.is_set() else",
+        "OK if each.lives else",
         ["tests/admin/test_health.py::test_a_queue_that_is_not_consumed_is_not_ready"],
     ),
     Mutant(

@@ -5,7 +5,7 @@ from dev.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "a batch is queued from the arrival of its newest request",
-        "src/amqp/batch_subscriber.py",
+        "src/amqp/batch.py",
         "return self.deliveries[0].arrived",
         "return self.deliveries[-1].arrived",
         ["tests/telemetry/test_metrics.py::test_a_batch_is_queued_from_the_arrival_of_its_oldest_request"],
@@ -20,15 +20,15 @@ MUTANTS = [
     Mutant(
         "a returned message counts as taken",
         "src/amqp/confirm_channel.py",
-        "Result.REFUSED if index in self._returned else result",
+        "PublishResult.REFUSED if index in self._returned else result",
         "result",
         ["tests/amqp/test_confirm_channel.py::test_a_message_that_is_returned_is_refused_though_it_is_acked"],
     ),
     Mutant(
         "what is published to a missing exchange is given up",
         "src/amqp/publisher.py",
-        "            case Result.MISSING:\n                return True\n",
-        "            case Result.MISSING:\n                return False\n",
+        "            case PublishResult.EXCHANGE_MISSING:\n                return True\n",
+        "            case PublishResult.EXCHANGE_MISSING:\n                return False\n",
         [
             "tests/faults/test_deleted.py::test_what_is_published_to_an_exchange_that_is_missing_is_there_once_it_is_back"
         ],
@@ -49,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "what is no text is escaped in deliveries alone",
-        "src/amqp/frames.py",
+        "src/amqp/sanitizing.py",
         "    layout = _LAYOUTS.get(payload[:4])\n",
         "    layout = _LAYOUTS[DELIVER] if payload[:4] == DELIVER else None\n",
         ["tests/amqp/test_frames.py::test_whatever_a_frame_holds_what_aiormq_is_given_decodes"],
@@ -57,20 +57,20 @@ MUTANTS = [
     Mutant(
         "a direct reply that ends its connection is tried again",
         "src/amqp/publisher.py",
-        "Result.REFUSED if direct and result is Result.UNKNOWN else result",
+        "PublishResult.REFUSED if direct and result is PublishResult.CONNECTION_LOST else result",
         "result",
         ["tests/guarantees/test_forged.py::test_a_batch_of_forged_direct_replies_ends_its_connection_a_few_times_only"],
     ),
     Mutant(
-        "aiormq hears of no tapped frame",
+        "aiormq sees no sign of life where a handler takes every frame",
         "src/amqp/frame_reader.py",
-        "        if taken:\n            self._show_life()\n",
+        "            super().feed_data(_HEARTBEAT)\n",
         "",
-        ["tests/amqp/test_frames.py::test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped"],
+        ["tests/amqp/test_frames.py::test_aiormq_sees_a_sign_of_life_though_every_frame_is_handled"],
     ),
     Mutant(
         "a routing key is cut inside a character",
-        "src/amqp/frames.py",
+        "src/amqp/sanitizing.py",
         '.encode()[:255].decode(errors="ignore")',
         '.encode()[:255].decode(errors="surrogateescape")',
         ["tests/amqp/test_frames.py::test_whatever_the_routing_key_holds_the_method_decodes"],
@@ -84,34 +84,48 @@ MUTANTS = [
     ),
     Mutant(
         "a window keeps whatever comes",
-        "src/amqp/batch_subscriber.py",
-        "            self.outgrown = self._size > self._limits.window_bytes\n",
-        "            self.outgrown = False\n",
+        "src/amqp/window.py",
+        "            self.needs_resize = self._size > self._limits.window_bytes\n",
+        "            self.needs_resize = False\n",
         [
             "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
         ],
     ),
     Mutant(
-        "a narrow window stays narrow",
-        "src/amqp/batch_subscriber.py",
-        "            self.outgrown = sum(self._passed) <= self._limits.window_bytes\n",
-        "            self.outgrown = False\n",
+        "a reduced window stays reduced",
+        "src/amqp/window.py",
+        "            self.needs_resize = sum(self._sizes) <= self._limits.window_bytes\n",
+        "            self.needs_resize = False\n",
         [
             "tests/guarantees/test_windows.py::test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none_is_lost_or_done_twice"
         ],
     ),
     Mutant(
         "a suspect is served among others",
-        "src/amqp/batch_subscriber.py",
-        "            if self._suspects(self._arrived[0]):\n                break\n",
+        "src/amqp/window.py",
+        "            if self._is_suspected(self._arrived[0]):\n                break\n",
         "",
         ["tests/amqp/test_window.py::test_a_batch_ends_before_what_is_taken_alone"],
     ),
     Mutant(
         "a classic queue's count is believed",
-        "src/amqp/batch_subscriber.py",
-        "        if not (delivery.redelivered and self._limits.counts):",
+        "src/amqp/window.py",
+        "        if not (delivery.redelivered and self._limits.has_delivery_count):",
         "        if not delivery.redelivered:",
         ["tests/amqp/test_window.py::test_where_no_queue_counts_whatever_has_come_back_is_taken_alone"],
+    ),
+    Mutant(
+        "the end of a resource alarm is not seen",
+        "src/amqp/frame_reader.py",
+        "self.blocked = payload[:4] == frames.BLOCKED",
+        "self.blocked = True",
+        ["tests/amqp/test_frames.py::test_the_reader_knows_whether_a_resource_alarm_blocks_the_connection"],
+    ),
+    Mutant(
+        "a backoff goes on with its longest delay after a success",
+        "src/backoff.py",
+        "        self._bound = None\n",
+        "        self._bound = self.longest\n",
+        ["tests/test_backoff.py::test_after_a_success_the_first_delay_comes_again"],
     ),
 ]

@@ -6,7 +6,7 @@ MUTANTS = [
     Mutant(
         "what cannot be served is a traceback",
         "src/cli/serve.py",
-        "(StartupError, Unservable)",
+        "(StartupError, UnusableDatabase)",
         "StartupError",
         ["tests/databases/test_sqlite.py::test_what_cannot_be_served_is_one_clear_line"],
     ),

@@ -19,22 +19,24 @@ MUTANTS = [
     ),
     Mutant(
         "a write that is too many is forgotten",
-        "src/consumers/subscribers.py",
-        "self._decoder.refuse(each.delivery, RateLimited.until(seconds))",
-        "replace(each, request=RejectedRequest(Outcome.of(RateLimited.until(seconds))))",
+        "src/consumers/rate_limit.py",
+        "reject(requests.unsettled[position].delivery, problem)",
+        "reject(requests.unsettled[position].delivery, problem)\n"
+        "                    rejected = requests.unsettled[position].request\n"
+        "                    requests.unsettled[position].request = type(rejected)(rejected.outcome)",
         ["tests/consumers/test_rate_limit.py::test_what_was_served_before_is_answered_the_same_however_many_there_are"],
     ),
     Mutant(
         "an idle service imports redis",
         "src/consumers/subscribers.py",
-        "import logging\n",
-        "import logging\n\nimport src.redis_client\n",
+        "from src.telemetry import metrics\n",
+        "import src.redis_client\nfrom src.telemetry import metrics\n",
         ["tests/cli/test_laziness.py::test_http_and_redis_are_imported_where_they_are_asked_for"],
     ),
     Mutant(
         "a refused event is nobody's business",
-        "src/consumers/subscribers.py",
-        "            await self._publisher.publish(refused, RETRY_ALWAYS)\n",
+        "src/consumers/settlement.py",
+        "            await self.publisher.publish(refused, RetryPolicy.UNTIL_CONFIRMED)\n",
         "",
         ["tests/faults/test_full_queue.py::test_a_request_waits_where_what_is_refused_of_it_cannot_be_parked"],
     ),
@@ -47,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "a header is cut by its characters",
-        "src/consumers/messages.py",
+        "src/consumers/dead_letter.py",
         'text.encode(errors="replace")[:LONGEST_COPIED].decode(errors="ignore")',
         "text[:LONGEST_COPIED]",
         ["tests/consumers/test_messages.py::test_whatever_a_request_holds_what_tells_of_it_fits_the_smallest_frame"],
@@ -68,7 +70,7 @@ MUTANTS = [
     ),
     Mutant(
         "a letter forgets that its request was a dry run",
-        "src/consumers/messages.py",
+        "src/consumers/dead_letter.py",
         "        wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,\n",
         "",
         ["tests/dead_letters/test_dead_letters.py::test_a_dry_run_that_is_sent_again_is_still_dry"],
@@ -85,9 +87,8 @@ MUTANTS = [
     Mutant(
         "a write that was given up is refused though it was served",
         "src/consumers/subscribers.py",
-        '        received, laps = _taken(batch, "expired", self._given_up)\n'
-        "        await self._serve(batch, received, laps)\n",
-        '        await self._refuse(batch, "expired", self._given_up)\n',
+        'subscriber("expired", self._given_up, write)',
+        'subscriber("expired", self._given_up, _reject)',
         [
             "tests/faults/test_given_up.py::test_a_write_that_expires_in_its_queue_and_was_served_before_is_answered_and_told_as_it_was"
         ],
@@ -95,7 +96,7 @@ MUTANTS = [
     Mutant(
         "what was delivered too often is late",
         "src/consumers/subscribers.py",
-        "DeliveryLimit() if died(delivery) == OVER_LIMIT else late",
+        "DeliveryLimit() if dead_letter_reason(delivery) == OVER_LIMIT else late",
         "late",
         [
             "tests/faults/test_given_up.py::test_a_write_delivered_too_often_is_a_dead_letter_that_says_so_unless_it_was_served"
@@ -130,9 +131,18 @@ MUTANTS = [
     ),
     Mutant(
         "what kills is answered before it is gone",
-        "src/consumers/subscribers.py",
-        "        await batch.ack()\n        await self._answer([settled])\n",
-        "        await self._answer([settled])\n        await batch.ack()\n",
-        ["tests/guarantees/test_suspects.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"],
+        "src/consumers/poison.py",
+        "        await batch.ack()\n        await self.settlement.reply(settled)\n",
+        "        await self.settlement.reply(settled)\n        await batch.ack()\n",
+        [
+            "tests/guarantees/test_poison_messages.py::test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same"
+        ],
+    ),
+    Mutant(
+        "an event about no row has an empty subject",
+        "src/consumers/messages.py",
+        "event.subject or None,",
+        "event.subject,",
+        ["tests/consumers/test_messages.py::test_an_event_without_a_row_has_no_subject"],
     ),
 ]

@@ -13,7 +13,7 @@ MUTANTS = [
     Mutant(
         "a migration waits in front of everybody",
         "src/dialects/postgresql.py",
-        "f\"SET lock_timeout = '{dialect.MIGRATION_PATIENCE}s'\"",
+        "f\"SET lock_timeout = '{dialect.MIGRATION_LOCK_TIMEOUT}s'\"",
         "\"SET lock_timeout = '0s'\"",
         ["tests/deploy/test_deploy.py::test_a_migration_behind_a_long_transaction_lets_others_pass"],
     ),
@@ -107,14 +107,14 @@ MUTANTS = [
     ),
     Mutant(
         "a database in memory is another one for the probe",
-        "src/database.py",
-        "self.engine if made.single else ",
+        "src/dialects/engines.py",
+        "pooled if found.in_memory else ",
         "",
         ["tests/databases/test_sqlite.py::test_a_database_in_memory_is_one_for_all_who_ask"],
     ),
     Mutant(
         "a database that only reads is well",
-        "src/database.py",
+        "src/database_status.py",
         "return self.writable and",
         "return",
         ["tests/library/test_database.py::test_a_database_that_only_reads_is_told"],
@@ -143,7 +143,7 @@ MUTANTS = [
     Mutant(
         "MariaDB: an answer is waited for however long",
         "src/dialects/mysql.py",
-        "None if patient else dialect.COMMAND_TIMEOUT",
+        "None if without_timeouts else dialect.COMMAND_TIMEOUT",
         "None",
         ["tests/databases/mariadb/test_mariadb.py::test_a_server_that_says_nothing_is_not_waited_for"],
     ),

@@ -20,7 +20,7 @@ MUTANTS = [
     Mutant(
         "members are asked for one by one",
         "src/crud.py",
-        "    await loaded.load_parents(model, ids)\n",
+        "    await rows.load_parents(model, ids)\n",
         "",
         ["tests/processing/test_batches.py::test_letting_in_a_thousand_users_takes_at_most_ten_statements"],
     ),
@@ -34,7 +34,7 @@ MUTANTS = [
     Mutant(
         "SQLite: a new row is written when it refers to a later one",
         "src/crud.py",
-        "        await loaded.write_new()\n",
+        "        await rows.write_new()\n",
         "        pass\n",
         ["tests/databases/test_sqlite.py::test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together"],
     ),

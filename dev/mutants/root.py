@@ -13,7 +13,7 @@ MUTANTS = [
     Mutant(
         "who is away is asked by each call",
         "src/redis_client.py",
-        "        if self._asking:\n            raise",
+        "        if self._probing:\n            raise",
         "        if not self._prefix:\n            raise",
         ["tests/test_redis_client.py::test_of_calls_to_a_frozen_one_the_first_waits_and_the_others_do_not"],
     ),
@@ -41,8 +41,8 @@ MUTANTS = [
     Mutant(
         "nobody looks for what is missing",
         "src/service.py",
-        "(purging, self._keep_time(), self._upkeep.watch())",
-        "(purging, self._keep_time())",
+        "(purging, self._watch_clock(), self.topology_recovery.watch())",
+        "(purging, self._watch_clock())",
         ["tests/faults/test_deleted.py::test_an_exchange_that_is_deleted_comes_back_with_its_bindings[requests]"],
     ),
     Mutant(
@@ -61,7 +61,7 @@ MUTANTS = [
     ),
     Mutant(
         "a database of another name is waited for",
-        "src/service.py",
+        "src/startup.py",
         "            if isinstance(error, SSLCertVerificationError):\n",
         "            if isinstance(error, EOFError):\n",
         ["tests/deploy/test_tls.py::test_a_database_that_is_not_who_it_says_is_refused_in_one_line"],
@@ -69,8 +69,8 @@ MUTANTS = [
     Mutant(
         "a migration tries once",
         "migrations/env.py",
-        "        if last or not dialects.of(context.get_context().dialect.name).locked(error):\n",
-        "        if last or dialects.of(context.get_context().dialect.name).locked(error):\n",
+        "        if last or not dialects.of(context.get_context().dialect.name).is_lock_timeout(error):\n",
+        "        if last or dialects.of(context.get_context().dialect.name).is_lock_timeout(error):\n",
         ["tests/deploy/test_deploy.py::test_a_migration_behind_a_long_transaction_lets_others_pass"],
     ),
     Mutant(
@@ -88,9 +88,9 @@ MUTANTS = [
         ["tests/consumers/test_unknown.py::test_an_unknown_operation_is_named_with_the_nearest_ones_and_the_version"],
     ),
     Mutant(
-        "the time is asked for once",
+        "the database's clock is read once",
         "src/service.py",
-        "asyncio.sleep(LOOK)",
+        "asyncio.sleep(CLOCK_INTERVAL)",
         "asyncio.sleep(3600)",
         ["tests/test_clock.py::test_the_time_is_the_databases_wherever_it_goes[ahead]"],
     ),
@@ -111,15 +111,15 @@ MUTANTS = [
     Mutant(
         "tables that were there count as the newest",
         "src/schema.py",
-        "    if not tables.tables.keys() & {*there}:\n",
+        "    if not tables.tables.keys() & {*existing}:\n",
         "    if True:\n",
         ["tests/library/test_database.py::test_tables_that_were_there_do_not_count_as_the_newest"],
     ),
     Mutant(
         "tables are made in whatever collation there is",
         "src/schema.py",
-        "    dialects.of(connection.dialect.name).begin_migration(connection)\n    tables, there",
-        "    tables, there",
+        "    dialects.of(connection.dialect.name).begin_migration(connection)\n    tables, existing",
+        "    tables, existing",
         ["tests/library/test_database.py::test_text_is_compared_so_in_a_database_that_was_made_otherwise"],
     ),
     Mutant(
@@ -135,5 +135,47 @@ MUTANTS = [
         "sa.Uuid().with_variant(sa.Uuid(native_uuid=False), *MYSQL)",
         "sa.Uuid()",
         ["tests/databases/mariadb/test_mariadb.py::test_ids_sort_by_their_bytes"],
+    ),
+    Mutant(
+        "a migration may drop a column that the version before uses",
+        "dev/contract_phase.py",
+        "        case ops.DropColumnOp():\n            return RENAME if renames else DROP\n",
+        "",
+        ["tests/test_contract_phase.py::test_what_the_version_before_cannot_work_with_is_found"],
+    ),
+    Mutant(
+        "the client: a call goes on waiting after its client was closed",
+        "src/client/client.py",
+        "        waits = {running, self._closed}\n",
+        "        waits = {running}\n",
+        ["tests/client/test_client.py::test_whatever_waits_for_a_silent_broker_ends_when_its_client_is_closed"],
+    ),
+    Mutant(
+        "the client: events of a silent broker are waited for without end",
+        "src/client/client.py",
+        "await self._in_time(lambda: self._subscribe(pattern), self._timeout)",
+        "await self._repeat_while_lost(lambda: self._subscribe(pattern))",
+        ["tests/client/test_client.py::test_events_of_a_silent_broker_are_given_up"],
+    ),
+    Mutant(
+        "an unknown revision is always ahead",
+        "src/schema.py",
+        "return Revision.AHEAD if metadata().tables.keys() <= tables else Revision.FOREIGN",
+        "return Revision.AHEAD",
+        ["tests/faults/test_doctor.py::test_a_database_of_another_application_is_broken_and_not_served"],
+    ),
+    Mutant(
+        "a database of any encoding is served",
+        "src/database.py",
+        "            await connection.run_sync(self.dialect.check_encoding)\n",
+        "",
+        ["tests/faults/test_doctor.py::test_a_database_that_does_not_hold_every_text_is_refused"],
+    ),
+    Mutant(
+        "rules of a table go unnoticed",
+        "src/dialects/postgresql.py",
+        "        UNION ALL SELECT 'rule ' || rulename, name FROM pg_rewrite JOIN ours ON ev_class = ours.oid\n",
+        "",
+        ["tests/faults/test_doctor.py::test_what_changes_rows_behind_the_service_is_a_warning"],
     ),
 ]

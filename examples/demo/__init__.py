@@ -21,7 +21,7 @@ from src.cli.output import Output
 from src.cli.runner import run
 from src.cli.target import Target
 from src.client import Client, NoReply
-from src.dialects import Unservable
+from src.dialects import UnusableDatabase
 from src.errors import Problem
 
 FAILED = 1
@@ -32,7 +32,7 @@ def show(to: Target) -> None:
     output = Output()
     try:
         results = run(to, _demo(to, output))
-    except (SandboxError, StageError, Problem, Unservable) as error:
+    except (SandboxError, StageError, Problem, UnusableDatabase) as error:
         end(f"The demo ended early: {error}", FAILED)
     if not all(check.holds for check in results):
         raise typer.Exit(FAILED)

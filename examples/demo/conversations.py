@@ -15,7 +15,7 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True)
-class SingleFlight:
+class Question:
     text: str
     end: End = End.COMPLETED
     said: str = ""
@@ -26,7 +26,7 @@ class SingleFlight:
 class Conversation:
     username: str | None
     title: str
-    questions: tuple[SingleFlight, ...]
+    questions: tuple[Question, ...]
     closed: bool = True
 
 
@@ -42,41 +42,37 @@ CONVERSATIONS = (
         "mira",
         "Night train to Kiruna",
         (
-            SingleFlight(
-                "Which train gets me from Stockholm to Kiruna overnight?", said="The 18:11; it arrives at 09:45."
-            ),
-            SingleFlight("Can I take my bicycle?", said="Only folded and in a bag."),
-            SingleFlight("And a dog?", said="Yes, in a compartment where pets are allowed; book it with the ticket."),
+            Question("Which train gets me from Stockholm to Kiruna overnight?", said="The 18:11; it arrives at 09:45."),
+            Question("Can I take my bicycle?", said="Only folded and in a bag."),
+            Question("And a dog?", said="Yes, in a compartment where pets are allowed; book it with the ticket."),
         ),
     ),
     Conversation(
         "tomasz",
         "The invoice of March",
         (
-            SingleFlight("Why does the March invoice list fourteen seats?", said="Two were added on the 9th of March."),
-            SingleFlight("Can you send it to our bookkeeper?", End.FAILED, "the mail server did not answer in time"),
-            SingleFlight("Then please send it to me.", said="Done, it should be with you in a minute."),
+            Question("Why does the March invoice list fourteen seats?", said="Two were added on the 9th of March."),
+            Question("Can you send it to our bookkeeper?", End.FAILED, "the mail server did not answer in time"),
+            Question("Then please send it to me.", said="Done, it should be with you in a minute."),
         ),
     ),
     Conversation(
         "abena",
         "Sourdough that does not rise",
         (
-            SingleFlight("My dough is flat after eight hours. What went wrong?", said="It is too cold: aim for 24 °C."),
-            SingleFlight("Is rye flour better for the starter?", End.CANCELLED),
-            SingleFlight("How do I know that the starter is ready?", said="It doubles within six hours of feeding."),
+            Question("My dough is flat after eight hours. What went wrong?", said="It is too cold: aim for 24 °C."),
+            Question("Is rye flour better for the starter?", End.CANCELLED),
+            Question("How do I know that the starter is ready?", said="It doubles within six hours of feeding."),
         ),
     ),
     Conversation(
         "jun",
         "Names for a cat",
         (
-            SingleFlight(
-                "Suggest a name for a grey cat who steals socks.", said="Magpie. Or Filou, if he looks innocent."
-            ),
-            SingleFlight("Something shorter?", End.STARTED),
+            Question("Suggest a name for a grey cat who steals socks.", said="Magpie. Or Filou, if he looks innocent."),
+            Question("Something shorter?", End.STARTED),
         ),
         closed=False,
     ),
-    Conversation(None, "A visitor", (SingleFlight("Is anybody there? 🙂", End.UNTOUCHED),), closed=False),
+    Conversation(None, "A visitor", (Question("Is anybody there? 🙂", End.UNTOUCHED),), closed=False),
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from examples.demo.conversations import CONVERSATIONS, USERS, Conversation, End, SingleFlight
+from examples.demo.conversations import CONVERSATIONS, USERS, Conversation, End, Question
 from src.client import Client, Reply
 
 PAST = {
@@ -82,7 +82,7 @@ class Play:
         if conversation.closed:
             await self.write("session.close", {"id": session_id}, session_id, status="closed")
 
-    async def _ask(self, question: SingleFlight, session_id: str) -> None:
+    async def _ask(self, question: Question, session_id: str) -> None:
         body = {"session_id": session_id, "text": question.text, "metadata": {"letters": len(question.text)}}
         query = await self.write("query.create", body, session_id, status="pending")
         this = {"id": query["id"]}

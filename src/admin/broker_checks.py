@@ -1,4 +1,4 @@
-"""RabbitMQ as the service needs it: its version, its plugin, whether it takes messages, what is declared there."""
+"""Checks of RabbitMQ: its version, its plugin, its alarms, and what is declared on it."""
 
 import asyncio
 import re
@@ -21,50 +21,58 @@ from aiormq.exceptions import (
 
 from src import wire
 from src.admin.findings import Finding, broken, ok, warning
-from src.amqp.connections import CLOSE_TIMEOUT, CONNECT_TIMEOUT, LOST, StartupError, close_channel, named, place
+from src.amqp.connections import (
+    CLOSE_TIMEOUT,
+    CONNECT_TIMEOUT,
+    CONNECTION_ERRORS,
+    StartupError,
+    address,
+    close_channel,
+    connection_url,
+)
 from src.amqp.topology_recovery import RecoveryChannel
 from src.consumers.topology import Topology
 from src.errors import why
 
-AT_LEAST_ONCE = (3, 10)  # the first that dead-letters at least once
-TRUSTED_DEATHS = (4, 0)  # the first that takes no x-death header from a client
-CONFIRM_TIMEOUT = 3  # seconds in which a broker without an alarm confirms
-PATIENCE = 30  # seconds that all of it may take
-HASHING = "x-consistent-hash"
+AT_LEAST_ONCE = (3, 10)  # the first version that dead-letters at least once
+TRUSTED_DEATHS = (4, 0)  # the first version that takes no x-death header from a client
+CONFIRM_TIMEOUT = 3  # seconds: a broker without an alarm confirms within milliseconds
+TIMEOUT = 30  # seconds: how long the checks of the broker may take together
+HASH_EXCHANGE = "x-consistent-hash"
 ARGUMENTS = "Arguments cannot be changed: empty and delete it, or start with the settings that it was declared with"
 
 
-async def look(url: str, topology: Topology, names: wire.Names, partitions: int) -> tuple[list[Finding], int]:
-    """The findings, and how many replicas of the service consume."""
+async def check(url: str, topology: Topology, names: wire.Names, partitions: int) -> tuple[list[Finding], int]:
+    """Return the findings, and how many replicas of the service consume."""
     try:
-        async with asyncio.timeout(PATIENCE), _connected(url) as connection:
-            found = [_version(connection, place(url)), *await _declared(connection, topology)]
+        async with asyncio.timeout(TIMEOUT), _connected(url) as connection:
+            findings = [_check_version(connection, address(url)), *await _check_topology(connection, topology)]
             if partitions > 1:
-                found.append(await _plugin(url, names))
-            return [*found, await _alarm(url)], await _replicas(connection, names)
+                findings.append(await _check_plugin(url, names))
+            return [*findings, await _check_alarm(url)], await _count_replicas(connection, names)
     except (AuthenticationError, ProbableAuthenticationError):
-        return [broken(f"RabbitMQ at {place(url)} refuses the login", "Correct the user and password")], 0
-    except InvalidFrameError:  # after the login: it closes instead of opening
-        return [broken(f"RabbitMQ at {place(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
-    except LOST as error:
-        what = f"RabbitMQ at {place(url)} does not answer: {why(error)}"
+        return [broken(f"RabbitMQ at {address(url)} refuses the login", "Correct the user and password")], 0
+    except InvalidFrameError:  # RabbitMQ closes the connection after the login
+        return [broken(f"RabbitMQ at {address(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
+    except CONNECTION_ERRORS as error:
+        what = f"RabbitMQ at {address(url)} does not answer: {why(error)}"
         return [broken(what, "Start it, or correct RABBITMQ_URL")], 0
 
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[aiormq.abc.AbstractConnection]:
-    connection = await asyncio.wait_for(aiormq.connect(named(url, "doctor")), CONNECT_TIMEOUT)
+    connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "doctor")), CONNECT_TIMEOUT)
     try:
         yield connection
     finally:
         await asyncio.wait({asyncio.ensure_future(connection.close())}, timeout=CLOSE_TIMEOUT)
 
 
-def _version(connection: aiormq.abc.AbstractConnection, where: str) -> Finding:
+def _check_version(connection: aiormq.abc.AbstractConnection, where: str) -> Finding:
     properties: dict[str, Any] = dict(connection.server_properties)
-    said = str(properties.get("version", ""))
-    version = tuple(map(int, re.findall(r"\d+", said)[:2]))
-    what = f"RabbitMQ {said} at {where}"
+    text = str(properties.get("version", ""))
+    version = tuple(map(int, re.findall(r"\d+", text)[:2]))
+    what = f"RabbitMQ {text} at {where}"
     if version < AT_LEAST_ONCE:
         return broken(f"{what} may lose what it dead-letters", "Run 3.10 or newer, 4 at best")
     if version < TRUSTED_DEATHS:
@@ -75,8 +83,8 @@ def _version(connection: aiormq.abc.AbstractConnection, where: str) -> Finding:
     return ok(what)
 
 
-async def _alarm(url: str) -> Finding:
-    """By messages to nobody: a broker short of memory or disk takes the first, and reads no other from who sent it."""
+async def _check_alarm(url: str) -> Finding:
+    """Publish to no queue: a broker with an alarm takes the first message of a connection, and reads no second one."""
     try:
         async with asyncio.timeout(CONFIRM_TIMEOUT), _connected(url) as connection:
             channel = await connection.channel(publisher_confirms=True)
@@ -87,13 +95,13 @@ async def _alarm(url: str) -> Finding:
     return ok("RabbitMQ takes messages")
 
 
-async def _plugin(url: str, names: wire.Names) -> Finding:
-    """By an exchange of its type that is gone at once, on a connection of its own: the answer may be its end."""
+async def _check_plugin(url: str, names: wire.Names) -> Finding:
+    """Declare an exchange of the plugin's type for a moment. Without the plugin, RabbitMQ closes the connection."""
     try:
         async with _connected(url) as connection:
             channel = await connection.channel()
             name = f"{names.service}.doctor-{uuid.uuid4().hex}"
-            await channel.exchange_declare(name, exchange_type=HASHING, auto_delete=True)
+            await channel.exchange_declare(name, exchange_type=HASH_EXCHANGE, auto_delete=True)
             await channel.exchange_delete(name)
     except ConnectionCommandInvalid:
         return broken(
@@ -105,8 +113,8 @@ async def _plugin(url: str, names: wire.Names) -> Finding:
     return ok("RabbitMQ has the plugin rabbitmq_consistent_hash_exchange")
 
 
-class Comparing(RecoveryChannel):
-    """Declares nothing: what is there is compared with what would be declared, and what is missing is noted."""
+class ComparisonChannel(RecoveryChannel):
+    """Declares nothing: compares exchanges and queues with what would be declared."""
 
     def __init__(self, connection: aiormq.abc.AbstractConnection) -> None:
         async def open_channel() -> Channel:
@@ -127,28 +135,28 @@ class Comparing(RecoveryChannel):
             self.missing.append(name)
             return
         try:
-            await declare(await self._opened(), name, **how)  # of what is there this changes nothing
+            await declare(await self._get_channel(), name, **how)  # changes nothing: it exists
         except ChannelPreconditionFailed as error:
             self.different.append(f"{name} has other arguments: {error}")
 
 
-async def _declared(connection: aiormq.abc.AbstractConnection, topology: Topology) -> list[Finding]:
-    comparing = Comparing(connection)
+async def _check_topology(connection: aiormq.abc.AbstractConnection, topology: Topology) -> list[Finding]:
+    comparison = ComparisonChannel(connection)
     try:
-        await topology.declare(comparing)
+        await topology.declare(comparison)
     except StartupError as error:
         return [broken(str(error), "Give the user the right to configure what begins with the service's name")]
     finally:
-        await comparing.close()
-    if comparing.different:
-        return [broken(each, ARGUMENTS) for each in comparing.different]
-    if comparing.missing:
-        return [ok(f"{len(comparing.missing)} exchanges and queues are not there yet: serve declares them")]
+        await comparison.close()
+    if comparison.different:
+        return [broken(each, ARGUMENTS) for each in comparison.different]
+    if comparison.missing:
+        return [ok(f"{len(comparison.missing)} exchanges and queues are not there yet: serve declares them")]
     return [ok("exchanges and queues are as this version declares them")]
 
 
-async def _replicas(connection: aiormq.abc.AbstractConnection, names: wire.Names) -> int:
-    """All of them consume reads."""
+async def _count_replicas(connection: aiormq.abc.AbstractConnection, names: wire.Names) -> int:
+    """Count the consumers of reads: every replica is one."""
     channel = cast("Channel", await connection.channel())
     try:
         return (await channel.queue_declare(names.reads, passive=True)).consumer_count or 0

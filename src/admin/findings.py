@@ -1,4 +1,4 @@
-"""What an examination comes to: a line for each thing that was looked at."""
+"""Findings of the doctor: one line for each check."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,12 +8,12 @@ class Level(Enum):
     OK = "ok"
     WARNING = "warning"
     BROKEN = "broken"
-    """Nothing is served, or the promise does not hold."""
+    """The service cannot serve, or cannot keep its guarantees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``remedy`` is what to do about it, where that is anything."""
+    """The result of a check. ``remedy`` says what to do, and is empty for a result that is ok."""
 
     level: Level
     what: str

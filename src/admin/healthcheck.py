@@ -1,18 +1,18 @@
-"""The health check of the image, `python -m src.admin.healthcheck PORT`: 0 where the service says that it lives.
+"""The health check of the image: `python -m src.admin.healthcheck PORT` exits with 0 where the service is alive.
 
-It needs the standard library alone, for it runs every few seconds, and an image has no curl.
+It imports the standard library alone: it runs every few seconds, and the image has no curl.
 """
 
 import sys
 from http.client import HTTPConnection, HTTPException
 
-SECONDS = 4
+TIMEOUT = 4  # seconds: less than the 5 s after which the image's HEALTHCHECK gives up
 ALIVE = 200
 
 
 def lives(port: int) -> bool:
-    """Whether the service at this port of ours answers, and that it lives."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    """Return whether the service at this port of the machine answers that it is alive."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/health/live")
         return connection.getresponse().status == ALIVE

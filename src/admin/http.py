@@ -1,4 +1,4 @@
-"""HTTP beside the service, in the same loop: is it alive, is it ready, what has it counted. GET and HEAD alone."""
+"""The HTTP endpoint of health checks and metrics, in the event loop of the service. It answers GET and HEAD alone."""
 
 import asyncio
 import socket
@@ -19,31 +19,31 @@ from src.admin.exposition import Metrics
 from src.admin.health import OK, Health, Parts
 from src.amqp.connections import StartupError
 
-MOST = 100  # connections at a time: those that somebody leaves open must not use up the process's files
-GRACE = 1  # seconds that whoever is being answered may hold up the end
+MAX_CONNECTIONS = 100  # at a time: connections that clients leave open must not use up the file descriptors
+GRACE = 1  # seconds: how long a request that is being answered may delay the stop
 
 
-def application(health: Health, measured: Metrics) -> Starlette:
-    """What answers at each path."""
+def application(health: Health, metrics: Metrics) -> Starlette:
+    """Return the application with the routes."""
 
     async def live(_: Request) -> Response:
-        return _judged(health.live())
+        return _response(health.live())
 
     async def ready(_: Request) -> Response:
-        return _judged(await health.ready())
+        return _response(await health.ready())
 
     async def expose(_: Request) -> Response:
-        return Response(await measured.exposition(), media_type=exposition.CONTENT_TYPE)
+        return Response(await metrics.exposition(), media_type=exposition.CONTENT_TYPE)
 
     paths = {"/health/live": live, "/health/ready": ready, "/metrics": expose}
     return Starlette(routes=[Route(path, answer, methods=["GET"]) for path, answer in paths.items()])
 
 
 @asynccontextmanager
-async def answering(
+async def serving(
     app: Starlette, host: str, port: int, on_failure: Callable[[BaseException], None]
 ) -> AsyncIterator[None]:
-    """Answer meanwhile. Raises Refused where the port is not to be had; ``on_failure`` is told of an end by itself."""
+    """Serve while the block runs. Raises StartupError where the port is taken; ``on_failure`` gets a later error."""
     listening = _listen(host, port)
     server = _Server(_configuration(app))
 
@@ -75,20 +75,20 @@ def _configuration(app: Starlette) -> uvicorn.Config:
 
 
 class _Connection(H11Protocol):
-    """The newest is always answered: where there are too many, the oldest is closed."""
+    """Closes the oldest connection where there are too many, so that a new one is always answered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.since = monotonic()
         connections = cast("set[_Connection]", self.connections)
-        if len(connections) > MOST:
+        if len(connections) > MAX_CONNECTIONS:
             oldest = min(connections, key=lambda each: each.since)
             connections.discard(oldest)
             oldest.transport.abort()
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to the service."""
+    """Handles no signals: the service does."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -106,6 +106,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise StartupError(f"HTTP_PORT: {host}:{port} is not to be had: {reason}") from error
 
 
-def _judged(parts: Parts) -> Response:
+def _response(parts: Parts) -> Response:
     well = all(said == OK for said in parts.values())
     return JSONResponse({"ok": well, "parts": parts}, status_code=200 if well else 503)

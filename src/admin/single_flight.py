@@ -1,4 +1,4 @@
-"""Asking what may not answer: once at a time, not too often, and with an end to the patience."""
+"""Single flight: callers that ask at the same time share one call of a function that may hang."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,35 +7,36 @@ from typing import Any
 
 
 class SingleFlight[T]:
-    """``ask`` is asked anew when its answer is older than ``keep`` seconds, and waited for ``patience`` seconds.
+    """Calls ``fetch`` once at a time, and again when its result is older than ``max_age`` seconds.
 
-    It is left alone beyond that, not cancelled: to cancel what hangs may hang as well.
+    A caller waits ``timeout`` seconds from the beginning of the call. A call that hangs is not cancelled: to cancel it
+    may hang as well.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], *, keep: float, patience: float) -> None:
-        self._ask = ask
-        self._keep = keep
-        self._patience = patience
-        self._asked = 0.0
-        self._asking: asyncio.Future[T] | None = None
+    def __init__(self, fetch: Callable[[], Awaitable[T]], *, max_age: float, timeout: float) -> None:
+        self._fetch = fetch
+        self._max_age = max_age
+        self._timeout = timeout
+        self._began = 0.0
+        self._call: asyncio.Future[T] | None = None
 
-    async def answer(self) -> T:
-        """The newest answer. Raises what asking raises, and TimeoutError."""
+    async def result(self) -> T:
+        """Return the newest result. Raises what ``fetch`` raises, and TimeoutError."""
         moment = monotonic()
-        if self._asking is None or (self._asking.done() and moment - self._asked >= self._keep):
-            self._asked = moment
-            self._asking = asyncio.ensure_future(self._ask())
-            self._asking.add_done_callback(_look_at)
-        asking = self._asking
-        await asyncio.wait({asking}, timeout=max(0.0, self._asked + self._patience - moment))
-        if not asking.done():
-            raise TimeoutError(f"no answer within {self._patience:g} s")
-        if asking.cancelled():  # aiormq cancels whoever waits on a connection that it closes
+        if self._call is None or (self._call.done() and moment - self._began >= self._max_age):
+            self._began = moment
+            self._call = asyncio.ensure_future(self._fetch())
+            self._call.add_done_callback(_retrieve_exception)
+        call = self._call
+        await asyncio.wait({call}, timeout=max(0.0, self._began + self._timeout - moment))
+        if not call.done():
+            raise TimeoutError(f"no answer within {self._timeout:g} s")
+        if call.cancelled():  # aiormq cancels everyone who waits on a connection that it closes
             raise ConnectionError("the connection was closed")
-        return asking.result()
+        return call.result()
 
 
-def _look_at(asking: asyncio.Future[Any]) -> None:
-    """Nobody may be left who waits for it, and asyncio would complain of an error that nobody has seen."""
-    if not asking.cancelled():
-        asking.exception()
+def _retrieve_exception(call: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging an exception that no caller waited for."""
+    if not call.cancelled():
+        call.exception()

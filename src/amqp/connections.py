@@ -1,4 +1,4 @@
-"""Connections to RabbitMQ, of the service in both directions and of its client: names, timeouts, how they are lost."""
+"""Connections and channels to RabbitMQ, of the service and of its client, and the errors of those that are lost."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from yarl import URL
 
-from .. import backoff
+from ..backoff import Backoff
 from ..errors import why
 from .frame_reader import FrameTransport
 from .frames import FrameHandler
@@ -21,18 +21,21 @@ from .frames import FrameHandler
 log = logging.getLogger(__name__)
 
 PORTS = {"amqp": 5672, "amqps": 5671}
-CONNECT_TIMEOUT = 10  # seconds
-HEARTBEAT = 10  # seconds
-RECONNECT_INTERVAL = 1  # seconds
-AT_ONCE = 0.1  # seconds: the interval of a connection that any requester may end
-CLOSE_TIMEOUT = 5  # seconds that a channel may take to close
+CONNECT_TIMEOUT = 10  # seconds: longer than TCP, TLS and the login take with a broker under load
+HEARTBEAT = 10  # seconds: a peer that is gone is noticed after two; RabbitMQ advises 5 to 20
+RECONNECT_INTERVAL = 1  # seconds: a broker that restarts is not flooded with logins
+REPLY_RECONNECT_INTERVAL = 0.1  # seconds: any requester may end the connection that replies go out by
+CLOSE_TIMEOUT = 5  # seconds: a broker that answers at all closes a channel sooner
+ALARM_WARNING_DELAY = 1  # seconds: a shorter alarm of memory or disk is not worth a warning
+LONGEST_READY_DELAY = 0.5  # seconds: only a loss that aio-pika has not noticed yet is polled
+FIRST_START_DELAY = 0.5  # seconds: a broker that starts takes several
 
-LOST = (AMQPError, OSError, RuntimeError)
-"""What a call on a connection or channel that is gone raises; aiormq raises RuntimeError for one that is closed."""
+CONNECTION_ERRORS = (AMQPError, OSError, RuntimeError)
+"""Errors of a call on a connection or channel that is lost; aiormq raises RuntimeError for one that is closed."""
 
 
 class StartupError(Exception):
-    """The broker or the database does not let us in, or has something of ours that differs from what we need."""
+    """The broker or database refuses the login, or has a topology or schema other than this version needs."""
 
 
 class TolerantConnection(RobustConnection):
@@ -42,22 +45,29 @@ class TolerantConnection(RobustConnection):
         super().__init__(*args, **kwargs)
         self._frames = self.kwargs["transport_factory"] = FrameTransport()
 
-    def tap(self, channel: Channel, taker: FrameHandler) -> None:
-        """Give the frames of this channel to ``taker`` first, until it is closed."""
-        taps = self._frames.reader.taps
-        taps[channel.number] = taker
+    @property
+    def is_ready(self) -> bool:
+        """Whether the connection is up and no resource alarm blocks it at the moment."""
+        up = cast("aiormq.abc.AbstractConnection | None", self.transport and self.transport.connection)
+        lives = up is not None and not up.is_closed
+        return lives and self.connected.is_set() and not self._frames.reader.blocked
 
-        def untap(_: object) -> None:
-            if taps.get(channel.number) is taker:
-                del taps[channel.number]
+    def add_frame_handler(self, channel: Channel, handler: FrameHandler) -> None:
+        """Pass the frames of this channel to ``handler`` before aiormq, until the channel is closed."""
+        handlers = self._frames.reader.frame_handlers
+        handlers[channel.number] = handler
 
-        channel.closing.add_done_callback(untap)
+        def remove(_: object) -> None:
+            if handlers.get(channel.number) is handler:
+                del handlers[channel.number]
+
+        channel.closing.add_done_callback(remove)
 
 
 async def connect(url: str, name: str, interval: float | None = None) -> TolerantConnection:
-    """A connection that heals itself from now on, at each ``interval``. Raises what aio-pika raises."""
+    """Connect. The connection reconnects from then on, every ``interval`` seconds. Raises CONNECTION_ERRORS."""
     return await connect_robust(
-        named(url, name),
+        connection_url(url, name),
         timeout=CONNECT_TIMEOUT,
         reconnect_interval=RECONNECT_INTERVAL if interval is None else interval,
         connection_class=TolerantConnection,
@@ -65,7 +75,7 @@ async def connect(url: str, name: str, interval: float | None = None) -> Toleran
 
 
 class Outbound:
-    """A connection that messages go out by."""
+    """A connection that messages are published over."""
 
     def __init__(self, url: str, name: str, interval: float | None = None) -> None:
         self._url = url
@@ -74,17 +84,17 @@ class Outbound:
         self.connection: TolerantConnection | None = None
 
     async def connect(self) -> TolerantConnection:
-        """Connect; from then on the connection heals itself. Raises what aio-pika raises."""
+        """Connect. The connection reconnects from then on. Raises CONNECTION_ERRORS."""
         self.connection = await connect(self._url, self._name, self._interval)
         return self.connection
 
     async def ready(self) -> aiormq.abc.AbstractConnection:
-        """Wait until the connection is up and not blocked by an alarm of the broker."""
+        """Wait until the connection is up and no resource alarm blocks it. Raises ConnectionError once it is closed."""
         return await ready(self.connection)
 
-    async def open_channel(self, tap: FrameHandler | None = None) -> Channel:
-        """A plain channel on this connection, once that is up."""
-        return await open_channel(self.connection, tap)
+    async def open_channel(self, handler: FrameHandler | None = None) -> Channel:
+        """Open a channel on this connection once it is up."""
+        return await open_channel(self.connection, handler)
 
     async def close(self) -> None:
         if self.connection:
@@ -92,99 +102,96 @@ class Outbound:
 
 
 async def ready(connection: TolerantConnection | None) -> aiormq.abc.AbstractConnection:
-    """Wait until the connection is up and not blocked by an alarm of the broker."""
-    for pause in backoff.growing(longest=0.5):
-        if connection is None or connection.is_closed:
-            break
+    """Wait until the connection is up and no resource alarm blocks it. Raises ConnectionError once it is closed."""
+    backoff = Backoff(longest=LONGEST_READY_DELAY)
+    while connection is not None and not connection.is_closed:
         await connection.connected.wait()
         up = connection.transport and connection.transport.connection
         if up and await _unblocked(up):
             return up
-        await asyncio.sleep(pause)
+        await backoff.pause()
     raise ConnectionError("the connection is closed")
 
 
 async def _unblocked(up: aiormq.abc.AbstractConnection) -> bool:
-    """Whether the connection takes messages, once no alarm blocks it; a blocked one that dies is never unblocked."""
+    """Wait until no resource alarm blocks the connection. Return False if it is closed before."""
     unblocked, closing = asyncio.ensure_future(up.ready()), up.closing
     try:
-        done, _ = await asyncio.wait({unblocked, closing}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {unblocked, closing}, timeout=ALARM_WARNING_DELAY, return_when=asyncio.FIRST_COMPLETED
+        )
         if not done:
             log.warning("RabbitMQ takes no messages (an alarm of memory or disk?): waiting")
             await asyncio.wait({unblocked, closing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         unblocked.cancel()
-        closing.cancel()  # an observer of our own, and one more each time
+        closing.cancel()  # a future of this call's own
     return unblocked.done() and not up.is_closed
 
 
-async def open_channel(connection: TolerantConnection | None, tap: FrameHandler | None = None) -> Channel:
-    """A plain channel (one that does not reopen itself), with confirms; ``tap`` is given its frames first."""
+async def open_channel(connection: TolerantConnection | None, handler: FrameHandler | None = None) -> Channel:
+    """Open a channel in confirm mode that does not reopen itself; ``handler`` gets its frames before aiormq."""
     up = await ready(connection)
     channel = cast("Channel", await up.channel(timeout=CONNECT_TIMEOUT, publisher_confirms=True))
-    if connection and tap:
-        connection.tap(channel, tap)
+    if connection and handler:
+        connection.add_frame_handler(channel, handler)
     return channel
 
 
 async def close_channel(channel: Channel) -> None:
-    """Close the channel if it can be; the end of its connection closes it anyway."""
+    """Close the channel. Ignore errors: the channel of a lost connection is closed already."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await channel.close()
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         log.debug("a channel did not close: %r", error)
 
 
 async def wait_until_up(url: str) -> None:
-    """Return when the broker lets us in. Raises Refused where it answers, but does not."""
-    for pause in backoff.growing(first=0.5):
+    """Wait until the broker accepts a connection. Raises StartupError if it refuses the login or the virtual host."""
+    backoff = Backoff(first=FIRST_START_DELAY)
+    while True:
         try:
-            connection = await asyncio.wait_for(aiormq.connect(named(url, "probe")), CONNECT_TIMEOUT)
+            connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "probe")), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
-            raise StartupError(f"RabbitMQ at {place(url)} refuses the login: {error}") from error
+            raise StartupError(f"RabbitMQ at {address(url)} refuses the login: {error}") from error
         except InvalidFrameError as error:  # after the login: it closes instead of opening
-            raise StartupError(
-                f"RabbitMQ at {place(url)} has no virtual host {_vhost(url)!r} for this user."
-            ) from error
+            vhost = URL(url).path.removeprefix("/") or "/"
+            raise StartupError(f"RabbitMQ at {address(url)} has no virtual host {vhost!r} for this user.") from error
         except (AMQPError, OSError) as error:
             if isinstance(error.__cause__, SSLCertVerificationError):
-                raise StartupError(f"RabbitMQ at {place(url)} is not trusted: {error.__cause__}") from error
-            log.warning("waiting for RabbitMQ at %s: %s", place(url), why(error))
-            await asyncio.sleep(pause)
+                raise StartupError(f"RabbitMQ at {address(url)} is not trusted: {error.__cause__}") from error
+            log.warning("waiting for RabbitMQ at %s: %s", address(url), why(error))
+            await backoff.pause()
         else:
             await connection.close()
             return
 
 
-def told_to_end() -> bool:
-    """Whether we have cancelled the running task: aiormq cancels whoever waits on a connection that it closes."""
+def cancelled_by_caller() -> bool:
+    """Whether a caller cancelled the current task. aiormq also cancels tasks that wait on a connection it closes."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 @contextmanager
-def cancelled_by_loss() -> Iterator[None]:
-    """Raise ConnectionError, one of ``LOST``, where aiormq cancels us because it closes the connection."""
+def translate_cancellation() -> Iterator[None]:
+    """Raise ConnectionError instead of the CancelledError with which aiormq ends waits on a connection it closes."""
     try:
         yield
     except asyncio.CancelledError:
-        if told_to_end():
+        if cancelled_by_caller():
             raise
         raise ConnectionError("the connection was closed") from None
 
 
-def named(url: str, name: str) -> str:
-    """With the name that the broker lists the connection under, and a heartbeat; aiormq reads both from the query."""
+def connection_url(url: str, name: str) -> str:
+    """Return the URL with the connection's name and heartbeat, which aiormq reads from its query."""
     parsed = URL(url)
     return str(parsed.update_query({"heartbeat": str(HEARTBEAT), "name": name} | dict(parsed.query)))
 
 
-def place(url: str) -> str:
-    """Host and port, without the password."""
+def address(url: str) -> str:
+    """Return the host and port of the URL, without the password."""
     parsed = URL(url)
     return f"{parsed.host}:{parsed.port or PORTS[parsed.scheme]}"
-
-
-def _vhost(url: str) -> str:
-    return URL(url).path.removeprefix("/") or "/"

@@ -1,10 +1,10 @@
-"""The stream that aiormq reads from a socket, with taps: frames that are taken before aiormq sees them.
+"""The stream that aiormq reads, which passes the frames of some channels to frame handlers instead.
 
-aiormq reads each frame with three awaits and hands each message over in a task. A tap is given the frames of its
+aiormq reads each frame with three awaits and creates a task for each message. A frame handler gets the frames of its
 channel synchronously, as many as the socket had.
 
-What it leans on: aiormq's ``FrameReceiver`` reads by ``StreamReader.readexactly``, the transport factory is an argument
-of the connection, and any frame counts as a sign of life.
+This depends on three properties of aiormq: its ``FrameReceiver`` reads with ``StreamReader.readexactly``, the transport
+factory is an argument of the connection, and any frame resets its heartbeat monitor.
 """
 
 import asyncio
@@ -14,63 +14,61 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
-from . import frames
+from . import frames, sanitizing
 
-SIGN_OF_LIFE = 1.0
-"""Seconds: aiormq counts frames to know that a connection is not stuck, and sees none of those that are tapped."""
+LIVENESS_INTERVAL = 1.0  # seconds: shorter than the heartbeat interval, in which aiormq expects to see a frame
 
 _HEARTBEAT = frames.frame(frames.HEARTBEAT, 0, b"")
 _KINDS = (frames.METHOD, frames.HEADER, frames.BODY, frames.HEARTBEAT)
 
 
 class FrameReader(asyncio.StreamReader):
-    """The stream that aiormq reads: what arrives is cut into frames, and those that a tap takes do not reach it."""
+    """Split what arrives into frames, and pass those that no frame handler takes to aiormq, sanitized."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self.taps: dict[int, frames.FrameHandler] = {}  # by the number of their channel
+        self.frame_handlers: dict[int, frames.FrameHandler] = {}  # by channel number
+        self.blocked = False  # by a resource alarm of the broker
         self._clock = loop.time
-        self._rest = b""  # of a frame that has not arrived whole
-        self._seen_alive = 0.0
+        self._rest = b""  # the beginning of a frame
+        self._fed_at = 0.0
 
     def feed_data(self, data: Any) -> None:
-        """Called by the transport with whatever it has read."""
+        """Handle bytes that the transport has read."""
         data = self._rest + data if self._rest else data
         at, taken = 0, False
         while len(data) - at >= frames.HEAD.size:
             kind, channel, size = frames.HEAD.unpack_from(data, at)
             if kind not in _KINDS:
-                super().feed_data(data[at:])  # no AMQP: aiormq says so
+                super().feed_data(data[at:])  # not AMQP: aiormq raises
                 at = len(data)
                 break
             begin, end = at + frames.HEAD.size, at + frames.HEAD.size + size
             if end >= len(data):
                 break
-            payload, tap = data[begin:end], self.taps.get(channel)
-            if tap is not None and tap(kind, payload):
+            payload, handler = data[begin:end], self.frame_handlers.get(channel)
+            if handler is not None and handler(kind, payload):
                 taken = True
-            elif payload or kind != frames.BODY:  # an empty piece says nothing, and pamqp takes none
-                self._hand_on(kind, channel, payload)
+            elif payload or kind != frames.BODY:  # pamqp rejects an empty body frame
+                self._pass_on(kind, channel, payload)
             at = end + 1
         self._rest = data[at:]
-        if taken:
-            self._show_life()
-
-    def _hand_on(self, kind: int, channel: int, payload: bytes) -> None:
-        if kind == frames.HEADER:
-            payload = frames.tolerable_header(payload)
-        elif kind == frames.METHOD:
-            payload = frames.tolerable_method(payload)
-        super().feed_data(frames.frame(kind, channel, payload))
-
-    def _show_life(self) -> None:
-        if self._clock() - self._seen_alive > SIGN_OF_LIFE:
-            self._seen_alive = self._clock()
+        if taken and self._clock() - self._fed_at > LIVENESS_INTERVAL:
+            self._fed_at = self._clock()
             super().feed_data(_HEARTBEAT)
+
+    def _pass_on(self, kind: int, channel: int, payload: bytes) -> None:
+        if kind == frames.HEADER:
+            payload = sanitizing.sanitize_header(payload)
+        elif kind == frames.METHOD:
+            if payload[:4] in {frames.BLOCKED, frames.UNBLOCKED}:
+                self.blocked = payload[:4] == frames.BLOCKED
+            payload = sanitizing.sanitize_method(payload)
+        super().feed_data(frames.frame(kind, channel, payload))
 
 
 class FrameTransport(TransportFactory):
-    """TCP or TLS, as the URL says, read through a ``FrameReader``; ``reader`` is that of the newest connection."""
+    """TCP or TLS by the URL's scheme, read through a ``FrameReader``; ``reader`` is that of the newest connection."""
 
     reader: FrameReader
 

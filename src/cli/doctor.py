@@ -26,13 +26,13 @@ def doctor(context: typer.Context, *, strict: Strict = False) -> None:
     from src import service
     from src.admin.findings import Level
     from src.cli.output import print_line
-    from src.dialects import Unservable
+    from src.dialects import UnusableDatabase
 
     settings = target.settings(context)
     logging.disable()  # what a library would say is a finding
     try:
         findings = asyncio.run(service.examine(settings))
-    except Unservable as error:
+    except UnusableDatabase as error:
         end(str(error), FAILED)
     for finding in findings:
         print_line(finding.line)

@@ -19,7 +19,7 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
     """Run to the end, or end the program with exit code 1 or 2."""
     for library in ("aio_pika", "aiormq"):  # what they would say is said here, once
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    broker = f"RabbitMQ at {connections.place(target.rabbitmq_url)}"
+    broker = f"RabbitMQ at {connections.address(target.rabbitmq_url)}"
     try:
         return asyncio.run(_until_signalled(work))
     except asyncio.CancelledError:

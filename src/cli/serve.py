@@ -18,17 +18,17 @@ def serve(context: typer.Context) -> None:
     """
     import uvloop
 
-    from src import service
+    from src import startup
     from src.amqp.connections import StartupError
-    from src.dialects import Unservable
+    from src.dialects import UnusableDatabase
     from src.telemetry import logs
 
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
-        if not uvloop.run(service.serve(settings)):
+        if not uvloop.run(startup.serve(settings)):
             raise typer.Exit(FAILED)
-    except (StartupError, Unservable) as error:
+    except (StartupError, UnusableDatabase) as error:
         end(str(error), FAILED)
 
 
@@ -41,17 +41,16 @@ def migrate(context: typer.Context, revision: Revision = "head") -> None:
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
-    from src import revision as revisions
-    from src.database import describe, place
-    from src.dialects import Unservable
+    from src import dialects, schema
+    from src.dialects.driver_errors import describe
     from src.telemetry import logs
 
     settings = target.settings(context)
     logs.configure(settings.log_level, settings.log_format, settings.service_name)
     try:
-        command.upgrade(revisions.config(), revision)
-        logging.getLogger("db").info("%s is migrated to %s", place(settings.dsn), revision)
-    except (CommandError, Unservable) as error:
+        command.upgrade(schema.alembic_config(), revision)
+        logging.getLogger("db").info("%s is migrated to %s", dialects.place(settings.dsn), revision)
+    except (CommandError, dialects.UnusableDatabase) as error:
         end(str(error), FAILED)
     except (DBAPIError, OSError) as error:
-        end(f"{place(settings.dsn)}: {describe(error)}", FAILED)
+        end(f"{dialects.place(settings.dsn)}: {describe(error)}", FAILED)

@@ -1,4 +1,4 @@
-"""Speak to the service from another Python program.
+"""A client of the service for other Python programs.
 
 ::
 
@@ -8,8 +8,8 @@
             query = await db.call("query.create", {"session_id": session["id"], "text": "When does it leave?"})
             async for event in events: ...
 
-A problem that the service answers is raised as its class in ``errors``. What is sent under one ``message_id`` is
-applied once, however often it is sent: so a call whose connection is lost is sent again, until its timeout.
+A reply with a problem raises the problem's class in ``errors``. The service applies the requests of one ``message_id``
+once. So the client sends a request again after a lost connection, until the timeout of the call.
 """
 
 from .client import Client

@@ -1,4 +1,4 @@
-"""Events as they arrive, from a queue that lives as long as its channel."""
+"""Events from a queue that exists as long as its channel."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,21 +9,20 @@ from aio_pika.abc import AbstractIncomingMessage
 from ..amqp import connections
 from .messages import Event, read_event
 
-EVENTS_AHEAD = 200
-"""How many events the broker hands over before they are asked for."""
+PREFETCH = 200  # events that the broker delivers ahead of the iteration
 
 type Arrived = asyncio.Queue[AbstractIncomingMessage | None]
-"""None where the channel was closed: nothing comes after it."""
+"""None marks the end: the channel was closed."""
 
 
 async def subscribe(channel: aio_pika.Channel, exchange: str, pattern: str) -> AsyncIterator[Event]:
-    """Every event that the exchange gets from now on under a name that fits the pattern; what is none is left out.
+    """Bind a queue of the channel's own to the exchange, and return its events. Skip messages that are not events.
 
-    The iteration raises ConnectionError when the channel is closed by somebody else.
+    The iteration raises ConnectionError when the channel closes.
     """
     arrived: Arrived = asyncio.Queue()
     channel.close_callbacks.add(lambda *_: arrived.put_nowait(None))
-    await channel.set_qos(prefetch_count=EVENTS_AHEAD)
+    await channel.set_qos(prefetch_count=PREFETCH)
     queue = await channel.declare_queue(exclusive=True, auto_delete=True)
     await queue.bind(exchange, pattern)
     await queue.consume(arrived.put)
@@ -34,7 +33,7 @@ async def _read(arrived: Arrived) -> AsyncIterator[Event]:
     while message := await arrived.get():
         try:
             await message.ack()
-        except connections.LOST:
+        except connections.CONNECTION_ERRORS:
             break
         if event := read_event(message):
             yield event

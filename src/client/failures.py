@@ -1,15 +1,15 @@
-"""What a call raises where no answer came; a problem that was answered is a class of ``errors``."""
+"""The errors of a call without a reply. The problem of a reply is a class of ``errors``."""
 
 
 class NoService(Exception):
-    """Nothing on the broker takes the requests."""
+    """The broker has no exchange or queue of the service."""
 
     def __init__(self, service: str) -> None:
         super().__init__(f"no service named {service!r} has been started on this broker")
 
 
 class NoReply(TimeoutError):
-    """The time is up, and whether the request was served is not known."""
+    """No reply came within the timeout. The request may have been served or not."""
 
     def __init__(self, operation: str, seconds: float, message_id: str) -> None:
         self.message_id = message_id

@@ -1,4 +1,4 @@
-"""Requests, replies and events, and how each is written to and read from a message of AMQP."""
+"""Requests, replies and events, and their conversion to and from AMQP messages."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,12 +12,13 @@ from aio_pika.abc import AbstractIncomingMessage
 from .. import wire
 from ..errors import PREFIX, Problem
 
-LONGEST_KEY = 65_536  # bytes: a header that does not fit a frame would end the connection, and all that waits on it
+LONGEST_KEY = 65_536  # bytes: the broker closes the connection when a header does not fit into a frame
+LONGEST_TEXT = 255  # bytes: a message_id and a routing key are AMQP short strings
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it came, of success or of a problem (then ``content_type`` is ``wire.PROBLEM``)."""
+    """The reply to a request. ``content_type`` is ``wire.PROBLEM`` if the request failed."""
 
     body: bytes
     type: str
@@ -25,7 +26,7 @@ class Reply:
     correlation_id: str
 
     def answer(self) -> dict[str, Any]:
-        """The body, parsed. Raises the Problem that it is."""
+        """Return the parsed body. Raises the Problem of a failed request."""
         document: dict[str, Any] = pydantic_core.from_json(self.body)
         if self.content_type == wire.PROBLEM:
             raise problem(document)
@@ -34,9 +35,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened. ``name`` is ``<entity>.<past tense>``, ``body`` the entity after it, ``time`` as in RFC 3339.
+    """An event named ``<entity>.<past tense>``. ``body`` is the changed entity, ``time`` is as in RFC 3339.
 
-    An event may come more than once, always under the same ``id``. ``causation_id`` is the request's ``message_id``.
+    An event may arrive more than once, always with the same ``id``. ``causation_id`` is the request's ``message_id``.
     """
 
     name: str
@@ -49,11 +50,11 @@ class Event:
 
 
 class Options(TypedDict, total=False):
-    """How a request is sent.
+    """Options of a request.
 
-    ``message_id`` is the idempotency key (a random one where it is None), ``timeout`` in seconds (the client's where it
-    is None). Requests of one ``partition_key`` are applied in the order they were sent. A ``dry_run`` is answered and
-    leaves nothing behind.
+    ``message_id`` is the idempotency key (None: a random one). ``timeout`` is in seconds (None: the client's). Requests
+    with one ``partition_key`` are applied in the order in which they were sent. A ``dry_run`` gets its reply and has no
+    effect.
     """
 
     message_id: str | None
@@ -63,7 +64,7 @@ class Options(TypedDict, total=False):
 
 
 def problem(document: Mapping[str, Any]) -> Problem:
-    """The problem that the document describes, as its class; one of a type not known here is a plain Problem."""
+    """Return an instance of the class of the document's type, or of Problem if the type is unknown."""
     kinds = {PREFIX + kind.name(): kind for kind in Problem.__subclasses__()}
     kind = kinds.get(document.get("type", ""), Problem)
     found = kind(document.get("detail"), document.get("errors", ()))
@@ -73,7 +74,9 @@ def problem(document: Mapping[str, Any]) -> Problem:
 
 
 def write_request(body: object, options: Options) -> aio_pika.Message:
-    """The message that asks for it; where the reply goes is left to the caller. Raises ValueError."""
+    """Return the message of a request, without ``reply_to``. Raises ValueError if an option is too long."""
+    if (message_id := options.get("message_id")) is not None and not 1 <= len(message_id.encode()) <= LONGEST_TEXT:
+        raise ValueError(f"a message_id has 1 to {LONGEST_TEXT} bytes")
     headers: dict[str, Any] = {}
     if (key := options.get("partition_key")) is not None:
         headers[wire.PARTITION_KEY] = str(key)
@@ -86,7 +89,7 @@ def write_request(body: object, options: Options) -> aio_pika.Message:
         headers=headers,
         content_type=wire.JSON,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=options.get("message_id") or str(uuid.uuid4()),
+        message_id=message_id or str(uuid.uuid4()),
     )
 
 
@@ -95,7 +98,7 @@ def read_reply(message: AbstractIncomingMessage) -> Reply:
 
 
 def read_event(message: AbstractIncomingMessage) -> Event | None:
-    """The event; None where a stranger has published there what is none."""
+    """Return the event, or None if the message is not an event."""
     headers: dict[str, Any] = dict(message.headers)
     try:
         body = pydantic_core.from_json(message.body)

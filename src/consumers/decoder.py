@@ -1,12 +1,11 @@
 """Bytes and properties → Request.
 
-Nothing here trusts a message. Whatever is wrong with one is the problem that its requester is told.
+Nothing here trusts a message. Whatever is wrong with a message is a problem that its requester is told.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from src import __version__, json_values, wire
 from src.amqp.frames import UNDECODABLE, Delivery, Properties
+from src.consumers.messages import Received
 from src.contract import suggestions
 from src.errors import (
     IdempotencyKeyRequired,
@@ -27,70 +27,9 @@ from src.errors import (
 )
 from src.processing.request import Decodable, Outcome, RejectedRequest, Request, inbox_key
 
-MOST_ERRORS = 20  # that a problem lists
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, level 1
+MOST_ERRORS = 20  # errors that a problem lists
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
 _CHARSET = re.compile(r"utf-?8|us-ascii|binary|identity", re.IGNORECASE)  # what Spring AMQP and kombu call an encoding
-
-
-@dataclass(slots=True)
-class Received[O: Decodable]:
-    """A delivery: who asked for what, and how to reach them."""
-
-    delivery: Delivery
-    operation: O | None
-    request: Request[O] | RejectedRequest
-
-    @property
-    def properties(self) -> Properties:
-        return self.delivery.properties
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        return self.delivery.headers
-
-    @property
-    def sender(self) -> str:
-        return self.properties.user_id or ""
-
-    @property
-    def reply_to(self) -> str | None:
-        return self.properties.reply_to or None
-
-    @property
-    def direct(self) -> bool:
-        """The requester waits on RabbitMQ's direct reply-to, which returns what it delivers."""
-        return (self.reply_to or "").startswith(wire.DIRECT_REPLY_TO)
-
-    @property
-    def correlation_id(self) -> str | None:
-        return self.properties.correlation_id or self.properties.message_id or None
-
-    @property
-    def may_write(self) -> bool:
-        """It would change something; what is not known may have been a write."""
-        return self.operation is None or self.operation.writes
-
-    @property
-    def unkeyed(self) -> bool:
-        """It is applied at least once, for nothing says which other is the same."""
-        return isinstance(self.request, Request) and self.request.key is None and not self.request.dry_run
-
-    @property
-    def traceparent(self) -> str | None:
-        value = self.headers.get(wire.TRACEPARENT)
-        return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
-
-    @property
-    def traits(self) -> dict[str, str]:
-        """By what a line of the log tells it from others; never what its body says."""
-        known = {
-            "operation": self.delivery.routing_key,
-            "message_id": self.properties.message_id,
-            "correlation_id": self.properties.correlation_id,
-            "trace_id": self.traceparent and self.traceparent.split("-")[1],
-        }
-        return {name: value for name, value in known.items() if value}
 
 
 class Decoder[O: Decodable]:
@@ -102,28 +41,28 @@ class Decoder[O: Decodable]:
         self._require_message_id = require_message_id
 
     def only(self, *, writes: bool) -> "Decoder[O]":
-        """One for a queue of writes, or of reads: the other kind was led there by its sender, not by us."""
+        """Return a decoder for a queue of writes, or of reads: only a sender can lead the other kind there."""
         operations = {key: operation for key, operation in self._operations.items() if operation.writes == writes}
         return Decoder(operations, self._max_body, require_message_id=self._require_message_id)
 
     def knows(self, delivery: Delivery) -> bool:
-        """Whether it asks for one of the operations."""
+        """Return whether the delivery asks for one of the operations."""
         return delivery.routing_key in self._operations
 
     def decode(self, delivery: Delivery) -> Received[O]:
-        """The request that a delivery holds, or the refusal that tells its sender why it holds none."""
+        """Return the request that the delivery holds, or a rejected request with the problem."""
         operation = self._operations.get(delivery.routing_key)
         if operation is None:
-            return self.refuse(delivery, UnknownOperation())
+            return self.reject(delivery, UnknownOperation())
         try:
             return Received(delivery, operation, self._request(operation, delivery))
         except Problem as problem:
-            return self.refuse(delivery, problem)
-        except Exception as bug:  # of ours, in what reads a stranger's bytes: it must cost that one message only
-            return self.refuse(delivery, Internal.because(bug))
+            return self.reject(delivery, problem)
+        except Exception as bug:  # in this decoder: it must cost no other message
+            return self.reject(delivery, Internal.because(bug))
 
-    def refuse(self, delivery: Delivery, problem: Problem) -> Received[O]:
-        """A delivery that is not to be served, whatever its body says."""
+    def reject(self, delivery: Delivery, problem: Problem) -> Received[O]:
+        """Return a rejected request, without reading the body."""
         operation = self._operations.get(delivery.routing_key)
         if isinstance(problem, UnknownOperation):
             asked = delivery.routing_key
@@ -136,8 +75,8 @@ class Decoder[O: Decodable]:
         )
 
     def _request(self, operation: O, delivery: Delivery) -> Request[O]:
-        self._check_form(delivery)
-        properties, headers = delivery.properties, delivery.headers
+        properties, headers = delivery.properties, delivery.properties.headers or {}
+        self._check_form(delivery, headers)
         data, dry_run = _decoded(operation, delivery.body, self._max_body), _dry_run(headers)
         keyed = operation.writes and bool(properties.message_id) and not dry_run
         if operation.writes and not properties.message_id and self._require_message_id:
@@ -151,9 +90,9 @@ class Decoder[O: Decodable]:
             dry_run=dry_run,
         )
 
-    def _check_form(self, delivery: Delivery) -> None:
-        """Raise the Problem that a message is which need not be read to be refused."""
-        properties, headers = delivery.properties, delivery.headers
+    def _check_form(self, delivery: Delivery, headers: Mapping[str, Any]) -> None:
+        """Raise a Problem where the properties or the size of the message are wrong."""
+        properties = delivery.properties
         if UNDECODABLE in headers:
             raise Malformed("The message has properties that are no valid AMQP.")
         if delivery.size > self._max_body:
@@ -166,15 +105,15 @@ class Decoder[O: Decodable]:
             raise Invalid(f"The header {wire.PARTITION_KEY} must be a string; a number hashes elsewhere.")
 
 
-def died(delivery: Delivery) -> object:
-    """Why the broker has moved it here from another queue: it puts the last death first. A sender may forge it."""
+def dead_letter_reason(delivery: Delivery) -> object:
+    """Return the reason of the newest ``x-death`` entry, the broker's for moving it here. A sender may forge it."""
     deaths = delivery.headers.get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else None
     return last.get("reason") if isinstance(last, dict) else None
 
 
 def _key(properties: Properties) -> bytes | None:
-    """None where there is no ``message_id``."""
+    """Return the key of the inbox, or None where there is no ``message_id``."""
     return inbox_key(properties.user_id or "", properties.message_id) if properties.message_id else None
 
 
@@ -184,7 +123,7 @@ def _fingerprint(delivery: Delivery) -> bytes:
 
 
 def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
-    """The body as the operation's schema has it. Raises Malformed, TooLarge and Invalid, which never quote a value."""
+    """Return the body as the operation's schema has it. Raises Malformed, TooLarge or Invalid, without values."""
     json_values.check(body, max_body)
     try:
         return operation.request.model_validate_json(body)
@@ -195,13 +134,13 @@ def _decoded(operation: Decodable, body: bytes, max_body: int) -> BaseModel:
 
 
 def _pointed(entry: Any) -> dict[str, str]:
-    """RFC 6901 where, and what pydantic says of it; a key that the schema does not know is cut to a sane length."""
+    """Return an error as a JSON pointer (RFC 6901) and the message of pydantic."""
     pointer = "".join(f"/{json_values.pointer_step(step)}" for step in entry["loc"])
     return {"pointer": pointer, "message": entry["msg"]}
 
 
 def _deadline(headers: Mapping[str, Any]) -> datetime | None:
-    """RFC 3339 text with an offset, or an AMQP timestamp."""
+    """Return the deadline in UTC: the header is RFC 3339 text with an offset, or an AMQP timestamp."""
     value = headers.get(wire.DEADLINE)
     if value is None:
         return None

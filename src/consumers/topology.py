@@ -11,7 +11,7 @@ from src.amqp.topology_recovery import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
 NEVER = 2**31 - 1  # deliveries; RabbitMQ 4 gives up after 20 where there is no limit, and 3 at once where it is -1
-PARKED = 5  # seconds before an event that was refused is published again
+PARKED = 5  # seconds: how long a rejected event waits before it is published again
 
 
 class Topology:
@@ -27,7 +27,7 @@ class Topology:
         self._read_ttl = read_ttl
 
     async def declare(self, channel: Declaring) -> None:
-        """Declare everything, as far as the channel does. Raises Refused where the broker has it otherwise."""
+        """Declare the whole topology. Raises StartupError if the broker has one of its names with other properties."""
         try:
             await self._declare_exchanges(channel)
             await self._declare_queues(channel)

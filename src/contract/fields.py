@@ -51,7 +51,8 @@ class _Reader:
         properties = resolved.get("properties", {})
         inner = tuple(self._field(f"{name}.{each}", own, "null") for each, own in properties.items())
         words = "object of these" if inner else self.words(schema)
-        return Field(name, words, absent, self._example(name, schema), _is_id(resolved), inner)
+        is_id = any(option.get("format") == "uuid" for option in resolved.get("anyOf", [resolved]))
+        return Field(name, words, absent, self._example(name, schema), is_id, inner)
 
     def words(self, schema: JSONSchema) -> str:
         """The type, as a stranger understands it."""
@@ -117,10 +118,6 @@ class _Reader:
     def _resolve(self, schema: JSONSchema) -> JSONSchema:
         reference = schema.get("$ref", "").removeprefix("#/$defs/")
         return {**self._definitions[reference], **schema} if reference else schema
-
-
-def _is_id(schema: JSONSchema) -> bool:
-    return any(option.get("format") == "uuid" for option in schema.get("anyOf", [schema]))
 
 
 def _one_of(options: list[str]) -> str:

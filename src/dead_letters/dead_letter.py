@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from src import wire
 from src.amqp.frames import UNDECODABLE
 from src.clock import now
-from src.consumers.messages import KILLS_PROCESS, MOST_REPLAYS
+from src.consumers.dead_letter import KILLS_PROCESS, MOST_REPLAYS
 from src.errors import PREFIX, Problem
 
 _IDS = uuid.UUID("e0a1f6c2-7f0c-5b8e-9a55-2f6f0b7d3c19")

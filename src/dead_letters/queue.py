@@ -13,14 +13,17 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 
-from src import backoff, wire
+from src import wire
 from src.amqp import connections
+from src.backoff import Backoff
 from src.client import NoService
 from src.dead_letters.dead_letter import DeadLetter
 
 LARGEST_WINDOW = 65535  # messages that a channel can hold
-NEXT_TIMEOUT = 5  # seconds: after them another consumer has the next dead letter
-RETURN_TIMEOUT = 2  # seconds: the queue has back within them what was looked at
+NEXT_TIMEOUT = 5  # seconds: the broker delivers within milliseconds, unless another consumer has the dead letter
+RETURN_TIMEOUT = 2  # seconds: the broker requeues the deliveries of a closed channel sooner
+FIRST_DELAY = 0.01  # seconds: most often the broker has requeued the deliveries by then
+LONGEST_DELAY = 0.1  # seconds: an operator waits for the command to end
 
 
 class NoSuchDeadLetter(Exception):
@@ -96,7 +99,7 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
     names = wire.Names(service)
     async with await connections.connect(rabbitmq_url, f"{service} dead letters") as connection:
         channel = aio_pika.Channel(connection, on_return_raises=True)
-        with connections.cancelled_by_loss():
+        with connections.translate_cancellation():
             await channel.initialize()
             try:
                 requests = aio_pika.Exchange(channel, names.requests)
@@ -105,15 +108,16 @@ async def opened(rabbitmq_url: str, service: str, limit: int = LARGEST_WINDOW) -
             except ChannelNotFoundEntity as error:
                 raise NoService(service) from error
         await channel.close()
-        with suppress(TimeoutError, *connections.LOST):
+        with suppress(TimeoutError, *connections.CONNECTION_ERRORS):
             await asyncio.wait_for(_returned(connection, names.dead, queue.count - queue.removed), RETURN_TIMEOUT)
 
 
 async def _returned(connection: aio_pika.abc.AbstractConnection, queue: str, count: int) -> None:
     """Return when the queue has so many dead letters: it has them a moment after the channel is closed."""
     channel = await connection.channel()
-    for pause in backoff.growing(first=0.01, longest=0.1):
+    backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+    while True:
         declared = await channel.declare_queue(queue, passive=True)
         if (declared.declaration_result.message_count or 0) >= count:
             return
-        await asyncio.sleep(pause)
+        await backoff.pause()

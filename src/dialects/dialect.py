@@ -1,4 +1,4 @@
-"""What a database has to be for the service, and is in its own way."""
+"""The interface of a database dialect: connection, error codes, checks of the server, SQL statements."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,153 +11,193 @@ from sqlalchemy import exc
 
 from src.dialects import types
 
-LOCK_TIMEOUT, STATEMENT_TIMEOUT, IDLE_TIMEOUT = 10, 30, 60  # seconds; the server ends what the client has forgotten
-CONNECT_TIMEOUT = 10  # seconds
-COMMAND_TIMEOUT = 60  # seconds: a connection that says nothing for longer is dead
-MIGRATION_PATIENCE = 2  # seconds that a migration waits for a lock before it lets others pass
+LOCK_TIMEOUT = 10  # seconds: a statement waits so long for a lock, then its transaction runs again
+STATEMENT_TIMEOUT = 30  # seconds: the server ends a statement that the client may have given up
+IDLE_TIMEOUT = 60  # seconds: the server ends an idle transaction, whose locks the client may have abandoned
+CONNECT_TIMEOUT = 10  # seconds: an unreachable server is an outage after that
+COMMAND_TIMEOUT = 60  # seconds: a connection without an answer is dead; longer than STATEMENT_TIMEOUT
+MIGRATION_LOCK_TIMEOUT = 2  # seconds: a migration that waits for a table's lock blocks later statements on the table
+MIGRATION_QUEUE_TIMEOUT = 600  # seconds: a migration waits so long for another migration to end
 
 type Arrays = Mapping[str, Sequence[Any]]
-"""Rows, as the values of each of their columns."""
+"""Rows by column: the name of each column and the column's values."""
 
 
 def row_by_row(rows: Arrays) -> list[dict[str, Any]]:
-    """The same for drivers that take rows one by one, each as the values of its columns."""
+    """Return one dictionary a row, for drivers whose ``executemany`` takes rows."""
     return [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
 
 
 @dataclass(frozen=True)
-class Engine:
-    """What ``create_async_engine`` is called with."""
+class EngineOptions:
+    """The arguments of ``create_async_engine``.
+
+    Each engine of a database ``in_memory`` has a database of its own.
+    """
 
     url: sa.URL
     arguments: Mapping[str, Any]
-    single: bool = False
-    """Whether no second engine would find the same database."""
+    in_memory: bool = False
 
 
 @dataclass(frozen=True)
-class Flaw:
-    """Something about a database, said after what it is about; ``grave`` where it breaks the promise."""
+class Issue:
+    """Something wrong with a server. ``what`` continues a sentence that begins with the server's name.
+
+    A ``serious`` issue breaks a guarantee of the service.
+    """
 
     what: str
     remedy: str
-    grave: bool = True
+    serious: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """What a driver's error names, without values. An empty text: the error does not name it."""
+
+    code: str
+    table: str = ""
+    column: str = ""
+    constraint: str = ""
+
+    def __str__(self) -> str:
+        named = {"code": self.code, "table": self.table, "column": self.column, "constraint": self.constraint}
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value)
 
 
 def probe(writable: str, time: str) -> sa.TextualSelect:
-    """The statement that asks both."""
+    """Return the statement that selects these two SQL expressions."""
     columns = sa.column("writable", sa.Boolean), sa.column("time", types.Moment)
     return sa.text(f"SELECT {writable} AS writable, {time} AS time").columns(*columns)
 
 
 class Dialect(ABC):
-    """One kind of database. There is one instance of each."""
+    """One kind of database. Each dialect has one instance."""
 
     name: ClassVar[str]
-    """For people."""
+    """The database's name in messages."""
     driver: ClassVar[str]
     """The package of the driver."""
     extra: ClassVar[str] = ""
-    """The extra of ours that installs the driver; empty where it is always there."""
+    """The extra of this package that installs the driver; empty where the driver is always installed."""
     port: ClassVar[int] = 0
-    """Where the server listens unless told otherwise."""
+    """The server's default port; 0 where the database has no server."""
     probe: ClassVar[sa.TextualSelect]
-    """Answers with one row: whether the database takes writes, and its time."""
-    reading: ClassVar[Mapping[str, Any]]
-    """Execution options of a transaction that sees one state and changes nothing."""
-    reading_once: ClassVar[Mapping[str, Any]]
-    """Those of one statement that reads."""
-    facts: ClassVar[sa.TextClause]
-    """Answers with one row, for ``unfit`` and ``unsafe``: its ``version`` and its most ``connections`` among others."""
-    lacking: ClassVar[sa.TextClause | None] = None
-    """Which right on which of the tables called ``:names`` our login lacks; None where there are no rights."""
-    remembered: ClassVar[sa.TextClause]
-    """About how many rows the inbox has."""
-    offline: ClassVar[str]
-    """The first statement of migrations that are written as SQL: to wait a moment only, as ``begin_migration`` says."""
+    """Selects one row: whether the database accepts writes, and the database's time."""
+    read_options: ClassVar[Mapping[str, Any]]
+    """Execution options of a read-only transaction that sees one snapshot."""
+    single_read_options: ClassVar[Mapping[str, Any]]
+    """Execution options of a single statement that reads."""
+    server_info: ClassVar[sa.TextClause]
+    """Selects one row for ``server_problems`` and ``durability_problems``.
+
+    Its columns include ``version`` and ``connections``, the largest number of connections (NULL: unlimited).
+    """
+    missing_privileges: ClassVar[sa.TextClause | None] = None
+    """Selects the privileges on the tables ``:names`` that the current user lacks. None: there are no privileges."""
+    triggers: ClassVar[sa.TextClause]
+    """Return name and table of what changes rows of the tables ``:names`` as they are written or read."""
+    inbox_estimate: ClassVar[sa.TextClause]
+    """Selects the approximate number of rows in the inbox."""
+    offline_lock_timeout: ClassVar[str]
+    """The first statement of a migration that is written as SQL; sets the lock timeout of ``begin_migration``."""
     transactional_ddl: ClassVar[bool] = True
-    """Whether a migration that fails has changed nothing."""
-    tells_defaults: ClassVar[bool] = True
-    """Whether it tells the defaults of columns as they were written, to be compared with the models'."""
-    meanings: ClassVar[Mapping[str, type[Exception]]]
-    """What errors mean, by the beginnings of their codes; the longest that fits counts."""
-    no_login: ClassVar[tuple[str, ...]]
-    """Beginnings of the codes that say: this login will never do."""
+    """Whether a failed migration is rolled back."""
+    reports_server_defaults: ClassVar[bool] = True
+    """Whether the database reports the defaults of columns as they were written, so that they can be compared."""
+    error_codes: ClassVar[Mapping[str, type[Exception]]]
+    """The exception for each error code or prefix of error codes; the longest matching prefix counts."""
+    login_error_codes: ClassVar[tuple[str, ...]]
+    """Prefixes of the codes of a refused login or a missing database."""
 
     @abstractmethod
-    def engine(self, url: sa.URL, application_name: str, *, patient: bool = False) -> Engine:
-        """The engine for a ``DATABASE_URL``; a ``patient`` one lets a statement take as long as it takes."""
+    def engine_options(self, url: sa.URL, application_name: str, *, without_timeouts: bool = False) -> EngineOptions:
+        """Return the engine's options for a ``DATABASE_URL``.
 
-    def prepare(self, engine: sa.Engine) -> None:  # noqa: B027 - most need not
-        """Listen to what has to be done as a connection or a transaction begins."""
+        ``without_timeouts`` is for migrations, whose statements may take any time.
+        """
 
-    def place(self, url: sa.URL) -> str:
-        """Where that is, for people, without the password."""
+    def add_listeners(self, engine: sa.Engine) -> None:  # noqa: B027 - optional
+        """Register the dialect's event listeners on a new engine."""
+
+    def address(self, url: sa.URL) -> str:
+        """Return where the database is, without the password."""
         return f"{url.host}:{url.port or self.port}"
 
     @abstractmethod
     def code(self, error: object) -> str:
-        """The code of one of the driver's errors; empty where it is none, or has none."""
+        """Return the code of a driver's error; empty where the error has none or is of another driver."""
 
-    def meaning(self, error: object) -> type[Exception] | None:
-        """What one of the driver's errors is to us; None where it is none, or means nothing special."""
+    def error_class(self, error: object) -> type[Exception] | None:
+        """Return the exception that stands for a driver's error, or None."""
         code = self.code(error)
-        fitting = [beginning for beginning in self.meanings if code.startswith(beginning)]
-        return self.meanings[max(fitting, key=len)] if fitting else None
+        fitting = [prefix for prefix in self.error_codes if code.startswith(prefix)]
+        return self.error_codes[max(fitting, key=len)] if fitting else None
+
+    def details(self, error: BaseException) -> ErrorDetails:
+        """Return what a driver's error names."""
+        return ErrorDetails(self.code(error).rstrip(";"))
 
     def refuses_login(self, error: exc.DBAPIError) -> bool:
-        """Whether to try again with this login is in vain."""
-        return self.code(error.orig).startswith(self.no_login)
+        """Whether the database refuses the login; connecting again with this login would fail again."""
+        return self.code(error.orig).startswith(self.login_error_codes)
 
-    # Examination
+    # Checks of the server
 
-    def absent(self, url: sa.URL) -> Flaw | None:  # noqa: ARG002 - a server says so itself
-        """What to say instead of connecting, which would make what is not there."""
+    def missing_file(self, url: sa.URL) -> Issue | None:  # noqa: ARG002 - a server reports a missing database
+        """Return an issue where the database's file is missing. Connecting would create the file."""
         return None
 
     @abstractmethod
-    def unfit(self, facts: Any, largest: int) -> Iterator[Flaw]:
-        """What is wrong with the server, whose largest answer has that many bytes."""
+    def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:
+        """Yield what is wrong with the server. ``info`` is the row of ``server_info``, ``max_answer`` is in bytes."""
 
     @abstractmethod
-    def unsafe(self, facts: Any) -> Iterator[Flaw]:
-        """What may lose what was committed."""
+    def durability_problems(self, info: Any) -> Iterator[Issue]:
+        """Yield the settings by which a crash may lose a committed transaction."""
 
-    def untrusted(self, url: sa.URL) -> str:  # noqa: ARG002 - not every one is a server
-        """What to do so that the server has to show a certificate; empty where it has to."""
+    def tls_problem(self, url: sa.URL) -> str:  # noqa: ARG002 - SQLite has no server
+        """Return how to make the client verify the server's certificate; empty where it does."""
         return ""
 
     # Statements
 
     @abstractmethod
-    def among(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
-        """Whether the column's value is in the list that the parameter of this name is."""
+    def in_parameter(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
+        """Return the condition that the column's value is in the list that is bound to this parameter."""
 
     @abstractmethod
-    def insertion(self, table: sa.Table, rows: Arrays, *, new: bool = False) -> tuple[sa.Insert, Any]:
-        """The statement that inserts these rows, and its parameters; with ``new`` only those whose key is free."""
+    def insert_statement(self, table: sa.Table, rows: Arrays, *, skip_existing: bool = False) -> tuple[sa.Insert, Any]:
+        """Return the statement that inserts these rows, and its parameters.
 
-    def nulls(self, column: sa.UnaryExpression[Any], *, first: bool) -> Sequence[sa.ColumnElement[Any]]:
-        """What to order by so that nulls come first, or last; ``column`` is one that ascends or descends."""
+        ``skip_existing`` leaves out the rows whose key exists (``ON CONFLICT DO NOTHING``).
+        """
+
+    def order_nulls(self, column: sa.UnaryExpression[Any], *, first: bool) -> Sequence[sa.ColumnElement[Any]]:
+        """Return the ORDER BY expressions that put nulls first or last. ``column`` is ascending or descending."""
         return [column.nulls_first() if first else column.nulls_last()]
 
     # Migrations
 
-    @abstractmethod
-    def begin_migration(self, connection: sa.Connection) -> None:
-        """Wait until nobody else migrates; from now on wait a moment only for a table that others use."""
+    def check_encoding(self, connection: sa.Connection) -> None:  # noqa: B027 - the encoding of most databases is fixed
+        """Raise UnusableDatabase where the database's encoding does not hold every text."""
 
     @abstractmethod
-    def locked(self, error: exc.DBAPIError) -> bool:
-        """Whether a migration has met a table that others use."""
+    def begin_migration(self, connection: sa.Connection) -> None:
+        """Wait until no other migration runs, then set the lock timeout to MIGRATION_LOCK_TIMEOUT."""
+
+    @abstractmethod
+    def is_lock_timeout(self, error: exc.DBAPIError) -> bool:
+        """Whether a migration's statement has waited too long for a table's lock."""
 
     # Serving
 
     @contextmanager
-    def alone(self, url: sa.URL) -> Iterator[None]:  # noqa: ARG002 - most may be served by several
-        """Serve a database that only one process may serve. Raises Unservable."""
+    def exclusive(self, url: sa.URL) -> Iterator[None]:  # noqa: ARG002 - several processes may serve most databases
+        """Lock a database that only one process may serve. Raises UnusableDatabase where another process has it."""
         yield
 
 
-class Unservable(Exception):
-    """This database cannot be served, or not now; the message says why."""
+class UnusableDatabase(Exception):
+    """The service cannot use this database, or not now; the message says why."""

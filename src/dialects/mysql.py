@@ -1,6 +1,7 @@
 """MariaDB, by asyncmy."""
 
 import logging
+import re
 import ssl
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, Engine, Flaw, row_by_row
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, ErrorDetails, Issue, row_by_row
 from src.errors import Conflict, ForeignKey, Invalid, TooLarge, Transient, Unavailable
 
 COLLATION = "utf8mb4_nopad_bin"
@@ -50,6 +51,8 @@ _CODES = {  # https://mariadb.com/docs/server/reference/error-codes
     TooLarge: (1153,),
 }
 
+_NAMING_A_COLUMN = ("1048;", "1054;", "1264;", "1265;", "1364;", "1366;", "1406;")
+
 
 class MySQL(Dialect):
     """Many rows a statement; the driver writes them into one."""
@@ -59,9 +62,9 @@ class MySQL(Dialect):
     extra = "mariadb"
     port = 3306
     probe = dialect.probe("NOT @@global.read_only", "UTC_TIMESTAMP(6)")
-    reading: ClassVar = {"isolation_level": "REPEATABLE READ"}
-    reading_once: ClassVar = {"isolation_level": "AUTOCOMMIT"}
-    facts = sa.text(
+    read_options: ClassVar = {"isolation_level": "REPEATABLE READ"}
+    single_read_options: ClassVar = {"isolation_level": "AUTOCOMMIT"}
+    server_info = sa.text(
         """
         SELECT version() AS version, @@collation_database AS collation, @@max_allowed_packet AS packet,
                if(@@max_user_connections > 0, least(@@max_user_connections, @@max_connections), @@max_connections)
@@ -71,7 +74,7 @@ class MySQL(Dialect):
                if(@@log_bin, @@sync_binlog, 1) AS sync_binlog
         """
     )
-    lacking = sa.text(
+    missing_privileges = sa.text(
         """
         SELECT right_, t.table_name FROM information_schema.tables AS t,
                (SELECT 'SELECT' AS right_ UNION SELECT 'INSERT' UNION SELECT 'UPDATE' UNION SELECT 'DELETE') AS rights,
@@ -86,31 +89,37 @@ class MySQL(Dialect):
               AND replace(grantee, char(39), '') IN (login, role))
         """
     ).bindparams(sa.bindparam("names", expanding=True))
-    remembered = sa.text(
+    triggers = sa.text(
+        """
+        SELECT concat('trigger ', trigger_name), event_object_table FROM information_schema.triggers
+        WHERE event_object_schema = database() AND event_object_table IN :names
+        """
+    ).bindparams(sa.bindparam("names", expanding=True))
+    inbox_estimate = sa.text(
         "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'inbox'"
     )
-    offline = f"SET lock_wait_timeout = {dialect.MIGRATION_PATIENCE}"
+    offline_lock_timeout = f"SET lock_wait_timeout = {dialect.MIGRATION_LOCK_TIMEOUT}"
     transactional_ddl = False
-    tells_defaults = False
-    meanings: ClassVar = {f"{number};": meaning for meaning, numbers in _CODES.items() for number in numbers}
-    no_login = ("1044;", "1045;", "1049;")
+    reports_server_defaults = False
+    error_codes: ClassVar = {f"{number};": meaning for meaning, numbers in _CODES.items() for number in numbers}
+    login_error_codes = ("1044;", "1045;", "1049;")
 
-    def engine(self, url: sa.URL, application_name: str, *, patient: bool = False) -> Engine:
+    def engine_options(self, url: sa.URL, application_name: str, *, without_timeouts: bool = False) -> EngineOptions:
         query = dict(url.query)
         ca = query.pop("ssl_ca", None)
         arguments: dict[str, Any] = {
             "ssl": ca and ssl.create_default_context(cafile=str(ca)),
             "connect_timeout": dialect.CONNECT_TIMEOUT,
-            "read_timeout": None if patient else dialect.COMMAND_TIMEOUT,
+            "read_timeout": None if without_timeouts else dialect.COMMAND_TIMEOUT,
             "charset": "utf8mb4",
             "binary_prefix": True,
-            "init_command": SESSION if patient else f"{SESSION}, {LIMITS}",
+            "init_command": SESSION if without_timeouts else f"{SESSION}, {LIMITS}",
             "program_name": application_name,
         }
         isolation = {"isolation_level": "READ COMMITTED"}  # a look-up must see what was committed just now
-        return Engine(url.set(drivername="mysql+asyncmy", query=query), {"connect_args": arguments} | isolation)
+        return EngineOptions(url.set(drivername="mysql+asyncmy", query=query), {"connect_args": arguments} | isolation)
 
-    def prepare(self, engine: sa.Engine) -> None:
+    def add_listeners(self, engine: sa.Engine) -> None:
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it tells of the server's warnings, which hold values
         event.listen(engine, "connect", _ask_packet)
         event.listen(engine, "before_cursor_execute", _check_packet)
@@ -120,50 +129,59 @@ class MySQL(Dialect):
         arguments = getattr(error, "args", ())
         return f"{arguments[0]};" if arguments and type(arguments[0]) is int else ""
 
-    def unfit(self, facts: Any, largest: int) -> Iterator[Flaw]:
-        if "MariaDB" not in facts.version:
-            yield Flaw("is no MariaDB, and was never tried", "Run MariaDB", grave=False)
-        elif _number(facts.version) < OLDEST:
-            yield Flaw("is maintained no more", f"Run {'.'.join(map(str, OLDEST))} or newer", grave=False)
-        if facts.collation != COLLATION:
-            yield Flaw(f"compares text by {facts.collation}", "Migrate it: ./db migrate")
-        if facts.packet < (wanted := 2 * largest + OVERHEAD):  # as ``_sizes`` counts
-            what = f"has max_allowed_packet={facts.packet}, and a row may take {wanted} bytes as it is written"
-            yield Flaw(what, "Raise max_allowed_packet, or lower MAX_ANSWER", grave=False)
+    def details(self, error: BaseException) -> ErrorDetails:
+        """The names come from the text, which has them in quotes: the protocol has no fields for them."""
+        code, text = self.code(error), str(error.args[1]) if len(error.args) > 1 else ""
+        column = re.search(r"'([^']+)'", text) if code in _NAMING_A_COLUMN else None
+        constraint = re.match(r"CONSTRAINT `(?:[^`]+\.)?([^`.]+)` failed", text)
+        return ErrorDetails(
+            code.rstrip(";"), column=column[1] if column else "", constraint=constraint[1] if constraint else ""
+        )
 
-    def unsafe(self, facts: Any) -> Iterator[Flaw]:
+    def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:
+        if "MariaDB" not in info.version:
+            yield Issue("is no MariaDB, and was never tried", "Run MariaDB", serious=False)
+        elif _number(info.version) < OLDEST:
+            yield Issue("is maintained no more", f"Run {'.'.join(map(str, OLDEST))} or newer", serious=False)
+        if info.collation != COLLATION:
+            yield Issue(f"compares text by {info.collation}", "Migrate it: ./db migrate")
+        if info.packet < (wanted := 2 * max_answer + OVERHEAD):  # as ``_sizes`` counts
+            what = f"has max_allowed_packet={info.packet}, and a row may take {wanted} bytes as it is written"
+            yield Issue(what, "Raise max_allowed_packet, or lower MAX_ANSWER", serious=False)
+
+    def durability_problems(self, info: Any) -> Iterator[Issue]:
         for name, (safe, why) in DURABILITY.items():
-            if (found := getattr(facts, name)) != safe:
-                yield Flaw(f"has {name}={found}: {why}", f"Set {name}={safe}")
+            if (found := getattr(info, name)) != safe:
+                yield Issue(f"has {name}={found}: {why}", f"Set {name}={safe}")
 
-    def untrusted(self, url: sa.URL) -> str:
+    def tls_problem(self, url: sa.URL) -> str:
         return "" if "ssl_ca" in url.query else "Set ssl_ca in DATABASE_URL"
 
-    def among(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
+    def in_parameter(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
         return cast("sa.ColumnElement[bool]", column.in_(sa.bindparam(parameter, type_=column.type, expanding=True)))
 
-    def insertion(self, table: sa.Table, rows: Arrays, *, new: bool = False) -> tuple[sa.Insert, Any]:
-        return _insertion(table, new=new), row_by_row(rows)
+    def insert_statement(self, table: sa.Table, rows: Arrays, *, skip_existing: bool = False) -> tuple[sa.Insert, Any]:
+        return _insert(table, skip_existing=skip_existing), row_by_row(rows)
 
-    def nulls(self, column: sa.UnaryExpression[Any], *, first: bool) -> Sequence[sa.ColumnElement[Any]]:
+    def order_nulls(self, column: sa.UnaryExpression[Any], *, first: bool) -> Sequence[sa.ColumnElement[Any]]:
         """Nulls are the smallest here, and there is no word for anything else."""
         null = column.element.is_(None)
         return [null.desc() if first else null.asc(), column]
 
     def begin_migration(self, connection: sa.Connection) -> None:
         if not connection.scalar(sa.text(MIGRATION_LOCK)):
-            raise dialect.Unservable("Another migration has not ended for ten minutes.")
+            raise dialect.UnusableDatabase("Another migration has not ended for ten minutes.")
         if connection.scalar(sa.text("SELECT @@collation_database")) != COLLATION:
             connection.execute(sa.text(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {COLLATION}"))
-        connection.execute(sa.text(f"SET lock_wait_timeout = {dialect.MIGRATION_PATIENCE}"))
+        connection.execute(sa.text(f"SET lock_wait_timeout = {dialect.MIGRATION_LOCK_TIMEOUT}"))
 
-    def locked(self, error: exc.DBAPIError) -> bool:
+    def is_lock_timeout(self, error: exc.DBAPIError) -> bool:
         return self.code(error.orig) == "1205;"
 
 
 @cache
-def _insertion(table: sa.Table, *, new: bool) -> sa.Insert:
-    return sa.insert(table).prefix_with("IGNORE") if new else sa.insert(table)
+def _insert(table: sa.Table, *, skip_existing: bool) -> sa.Insert:
+    return sa.insert(table).prefix_with("IGNORE") if skip_existing else sa.insert(table)
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from src.dialects import dialect
-from src.dialects.dialect import Arrays, Dialect, Engine, Flaw, Unservable, row_by_row
+from src.dialects.dialect import Arrays, Dialect, EngineOptions, ErrorDetails, Issue, UnusableDatabase, row_by_row
 from src.errors import Conflict, ForeignKey, Invalid, TooLarge, Transient, Unavailable
 
 READING = "sqlite_reading"
@@ -41,17 +41,20 @@ class SQLite(Dialect):
     driver = "aiosqlite"
     extra = "sqlite"
     probe = dialect.probe("1", "strftime('%Y-%m-%d %H:%M:%f', 'now')")
-    reading: ClassVar = {READING: True}
-    reading_once: ClassVar = {READING: True}
-    facts = sa.text(
+    read_options: ClassVar = {READING: True}
+    single_read_options: ClassVar = {READING: True}
+    server_info = sa.text(
         """
         SELECT sqlite_version() AS version, NULL AS connections, file, journal_mode, synchronous
         FROM pragma_journal_mode, pragma_synchronous, pragma_database_list WHERE name = 'main'
         """
     )
-    remembered = sa.text("SELECT count(*) FROM inbox")
-    offline = f"PRAGMA busy_timeout = {dialect.LOCK_TIMEOUT}000"
-    meanings: ClassVar = {  # https://www.sqlite.org/rescode.html
+    triggers = sa.text(
+        "SELECT 'trigger ' || name, tbl_name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN :names"
+    ).bindparams(sa.bindparam("names", expanding=True))
+    inbox_estimate = sa.text("SELECT count(*) FROM inbox")
+    offline_lock_timeout = f"PRAGMA busy_timeout = {dialect.LOCK_TIMEOUT}000"
+    error_codes: ClassVar = {  # https://www.sqlite.org/rescode.html
         "SQLITE_BUSY": Transient,
         "SQLITE_LOCKED": Transient,
         "SQLITE_CANTOPEN": Unavailable,
@@ -68,75 +71,85 @@ class SQLite(Dialect):
         "SQLITE_MISMATCH": Invalid,
         "SQLITE_TOOBIG": TooLarge,
     }
-    no_login = ("SQLITE_CANTOPEN", "SQLITE_NOTADB")
+    login_error_codes = ("SQLITE_CANTOPEN", "SQLITE_NOTADB")
 
-    def engine(self, url: sa.URL, application_name: str, *, patient: bool = False) -> Engine:  # noqa: ARG002 - no server
-        single = _in_memory(url)
-        if single and patient:  # as migrations are
-            raise Unservable(IN_MEMORY)
+    def engine_options(self, url: sa.URL, application_name: str, *, without_timeouts: bool = False) -> EngineOptions:  # noqa: ARG002 - no server
+        in_memory = _in_memory(url)
+        if in_memory and without_timeouts:  # as migrations are
+            raise UnusableDatabase(IN_MEMORY)
         arguments: dict[str, Any] = {
             "async_creator_fn": _open,
             "check_same_thread": False,
             "isolation_level": None,
             "timeout": dialect.LOCK_TIMEOUT,
         }
-        options = {"connect_args": arguments} | (ONE_CONNECTION if single else {})
-        return Engine(url.set(drivername="sqlite+aiosqlite"), options, single=single)
+        options = {"connect_args": arguments} | (ONE_CONNECTION if in_memory else {})
+        return EngineOptions(url.set(drivername="sqlite+aiosqlite"), options, in_memory=in_memory)
 
-    def prepare(self, engine: sa.Engine) -> None:
+    def add_listeners(self, engine: sa.Engine) -> None:
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "handle_error", _refuse, retval=True)
 
-    def place(self, url: sa.URL) -> str:
+    def address(self, url: sa.URL) -> str:
         return url.database or ":memory:"
 
     def code(self, error: object) -> str:
         return getattr(error, "sqlite_errorname", None) or ""
 
-    def absent(self, url: sa.URL) -> Flaw | None:
+    def details(self, error: BaseException) -> ErrorDetails:
+        """The names come from the text: SQLite has no fields for them. A trigger counts as a constraint."""
+        code, (_, _, named) = self.code(error), str(error).partition(": ")
+        if code == "SQLITE_CONSTRAINT_TRIGGER":
+            return ErrorDetails(code, constraint="of a trigger")
+        if code == "SQLITE_CONSTRAINT_CHECK":
+            return ErrorDetails(code, constraint=named)
+        table, _, column = named.partition(".") if code == "SQLITE_CONSTRAINT_NOTNULL" else ("", "", "")
+        return ErrorDetails(code, table=table, column=column)
+
+    def missing_file(self, url: sa.URL) -> Issue | None:
         if _in_memory(url):
-            return Flaw("is gone with its process", "Name a file in DATABASE_URL")
+            return Issue("is gone with its process", "Name a file in DATABASE_URL")
         if not Path(str(url.database)).exists():
-            return Flaw("is not there", "Make it by ./db migrate, or correct DATABASE_URL")
+            return Issue("is not there", "Make it by ./db migrate, or correct DATABASE_URL")
         return None
 
-    def unfit(self, facts: Any, largest: int) -> Iterator[Flaw]:  # noqa: ARG002 - it takes a gigabyte
-        if tuple(map(int, facts.version.split(".")[:2])) < OLDEST:
-            yield Flaw("is old", f"Run {'.'.join(map(str, OLDEST))} or newer", grave=False)
-        if not os.access(facts.file, os.W_OK) or not os.access(Path(facts.file).parent, os.W_OK):
-            yield Flaw("is read-only", "Let the service write the file and the folder that it is in")
+    def server_problems(self, info: Any, max_answer: int) -> Iterator[Issue]:  # noqa: ARG002 - it takes a gigabyte
+        if tuple(map(int, info.version.split(".")[:2])) < OLDEST:
+            yield Issue("is old", f"Run {'.'.join(map(str, OLDEST))} or newer", serious=False)
+        if not os.access(info.file, os.W_OK) or not os.access(Path(info.file).parent, os.W_OK):
+            yield Issue("is read-only", "Let the service write the file and the folder that it is in")
 
-    def unsafe(self, facts: Any) -> Iterator[Flaw]:
-        if facts.journal_mode != "wal":
-            yield Flaw(f"has journal_mode={facts.journal_mode}", "Put the file on a disk of this machine")
-        if facts.synchronous < FULL:
-            yield Flaw("does not wait for the disk: a crash of the machine loses what was committed", "Report a bug")
+    def durability_problems(self, info: Any) -> Iterator[Issue]:
+        if info.journal_mode != "wal":
+            yield Issue(f"has journal_mode={info.journal_mode}", "Put the file on a disk of this machine")
+        if info.synchronous < FULL:
+            yield Issue("does not wait for the disk: a crash of the machine loses what was committed", "Report a bug")
 
-    def among(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
+    def in_parameter(self, column: Any, parameter: str) -> sa.ColumnElement[bool]:
         """The list is one parameter: there may not be one for each of many values."""
         values = sa.func.json_each(sa.bindparam(parameter, type_=_List(column.type))).table_valued("value").c.value
         value = sa.func.bytes(values) if isinstance(column.type, sa.LargeBinary) else values
         return cast("sa.ColumnElement[bool]", column.in_(sa.select(value)))
 
-    def insertion(self, table: sa.Table, rows: Arrays, *, new: bool = False) -> tuple[sa.Insert, Any]:
-        return _insertion(table, new=new), row_by_row(rows)
+    def insert_statement(self, table: sa.Table, rows: Arrays, *, skip_existing: bool = False) -> tuple[sa.Insert, Any]:
+        return _insert(table, skip_existing=skip_existing), row_by_row(rows)
 
     def begin_migration(self, connection: sa.Connection) -> None:
         """A transaction that writes is alone."""
 
-    def locked(self, error: exc.DBAPIError) -> bool:
+    def is_lock_timeout(self, error: exc.DBAPIError) -> bool:
         return self.code(error.orig).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
     @contextmanager
-    def alone(self, url: sa.URL) -> Iterator[None]:
+    def exclusive(self, url: sa.URL) -> Iterator[None]:
         if _in_memory(url):
-            raise Unservable(IN_MEMORY)
+            raise UnusableDatabase(IN_MEMORY)
         with _beside(Path(str(url.database))) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Unservable(f"{url.database} is served by another process.") from None
+                raise UnusableDatabase(f"{url.database} is served by another process.") from None
             yield
 
 
@@ -145,7 +158,7 @@ def _beside(path: Path) -> IO[bytes]:
     try:
         return Path(f"{path.resolve()}.serving").open("wb")
     except OSError as error:
-        raise Unservable(f"{path} cannot be served: {error.filename}: {error.strerror}") from None
+        raise UnusableDatabase(f"{path} cannot be served: {error.filename}: {error.strerror}") from None
 
 
 async def _open(*place: Any, **options: Any) -> Any:
@@ -215,5 +228,5 @@ class _List(sa.types.TypeDecorator[Sequence[Any]]):
 
 
 @cache
-def _insertion(table: sa.Table, *, new: bool) -> sa.Insert:
-    return insert(table).on_conflict_do_nothing() if new else insert(table)
+def _insert(table: sa.Table, *, skip_existing: bool) -> sa.Insert:
+    return insert(table).on_conflict_do_nothing() if skip_existing else insert(table)

@@ -30,7 +30,7 @@ class RowNames:
             model=model,
             id="id" in fields,
             parents={name: parent for name, parent in parents.items() if parent is not model and writes},
-            self_references=tuple(name for name in relations.peers(model) if name in fields),
+            self_references=tuple(name for name in relations.self_references(model) if name in fields),
             uniques=tuple(unique for unique in relations.uniques(model) if all(name in fields for name in unique)),
         )
 

@@ -1,14 +1,15 @@
-"""How what a batch has made and deleted is written: a statement a table, an array a column.
+"""Bulk statements for the rows that a batch has added and deleted: one statement a table.
 
-A new row that is nothing but its columns needs no unit of work: it is held back until anything is asked of the session,
-and then written with all others of its table. One that has more to it goes through the ORM, and takes the others of its
-flush along, so that parents come before children. The deletion of a row that nothing refers to waits for the flush too.
+A new row that has only columns needs no unit of work: it stays pending until something is asked of the session, and is
+then inserted with all others of its table. A row with more than columns is inserted by the ORM, together with the
+other rows of its flush, so that parents precede children. The deletion of a row that no other row refers to waits for
+the flush as well.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,84 +20,63 @@ from src.dialects import Dialect
 from src.persistence import relations
 
 
+@dataclass(eq=False)
 class BulkWriter:
-    """What is still to be written for one session, beside what the session itself has to write."""
+    """The rows that are pending for one session: ``new`` rows, and the ids of ``deleted`` rows."""
 
-    def __init__(self, dialect: Dialect, *, tracked: bool = False) -> None:
-        self._dialect = dialect
-        self._tracked = tracked  # by the ORM, which takes back what a savepoint's or the user's own rollback does
-        self._new: dict[Record, None] = {}
-        self._gone: defaultdict[type[Record], list[UUID]] = defaultdict(list)
-        self.last = False
-        """Nothing is asked of the session after the next flush: it need not know what was written."""
+    dialect: Dialect
+    new: dict[Record, None] = field(default_factory=dict)
+    deleted: dict[type[Record], list[UUID]] = field(default_factory=dict)
+    last: bool = False
+    """Whether the next flush is the last use of the session, which then need not track the inserted rows."""
 
     def add(self, row: Record) -> None:
-        """A new row."""
-        self._new[row] = None
+        """Insert the row with the next flush."""
+        self.new[row] = None
 
-    @property
-    def new(self) -> bool:
-        """Whether there are new rows that are not yet written."""
-        return bool(self._new)
+    def discard(self, row: Record) -> bool:
+        """Do not insert the row. Return whether it was pending."""
+        pending = row in self.new
+        self.new.pop(row, None)
+        return pending
 
-    def holds(self, row: Record) -> bool:
-        """Whether the row is new and not yet written."""
-        return row in self._new
-
-    def drop(self, row: Record) -> bool:
-        """Whether the row was new and is never written."""
-        if row not in self._new:
-            return False
-        del self._new[row]
-        return True
-
-    def remove(self, row: Record) -> None:
-        """A row to be deleted by the next flush."""
-        self._gone[type(row)].append(row.id)
-
-    def removes(self, row: Record) -> bool:
-        """Whether a row of this id is still to be deleted."""
-        return row.id in self._gone.get(type(row), ())
+    def delete_later(self, row: Record) -> None:
+        """Delete the row with the next flush."""
+        self.deleted.setdefault(type(row), []).append(row.id)
 
     def insert(self, session: Session) -> None:
-        """Write the new rows, before the session writes its own."""
-        new, self._new = list(self._new), {}
-        if not new:
-            return
-        if self._tracked or session.new or not all(map(_is_plain, new)):
+        """Insert the new rows, before the session writes its own."""
+        new, self.new = [*self.new], {}
+        if session.new or not all(map(_has_columns_only, new)):
             session.add_all(new)
             return
         tables: defaultdict[type[Record], list[Record]] = defaultdict(list)
         for row in new:
             tables[type(row)].append(row)
         connection = session.connection()
-        for model in sorted(tables, key=_dependency):
-            arrays = _arrays(model, tables[model])
-            connection.execute(*self._dialect.insertion(cast("sa.Table", model.__table__), arrays))
+        for model in sorted(tables, key=_dependency_order):
+            values = [row.__dict__ for row in tables[model]]
+            arrays = {column: [value[name] for value in values] for name, column in _columns(model)}
+            connection.execute(*self.dialect.insert_statement(cast("sa.Table", model.__table__), arrays))
         if not self.last:
-            _attach(session, new)
+            for row in new:
+                make_transient_to_detached(row)
+            session.add_all(new)  # from now on the session tracks their changes
 
     def delete(self, session: Session) -> None:
-        """Delete what is gone, after the session has written its own."""
-        gone, self._gone = self._gone, defaultdict(list)
-        for model in sorted(gone, key=_dependency, reverse=True):
-            session.connection().execute(_deletion(model, self._dialect), {"ids": sorted(gone[model])})
+        """Delete the rows, after the session has written its own."""
+        deleted, self.deleted = self.deleted, {}
+        for model in sorted(deleted, key=_dependency_order, reverse=True):
+            session.connection().execute(_deletion(model, self.dialect), {"ids": sorted(deleted[model])})
 
-    def forget(self) -> None:
-        """After a rollback."""
-        self._new.clear()
-        self._gone.clear()
-
-
-def _attach(session: Session, rows: Sequence[Record]) -> None:
-    """From here on the session writes what changes in them."""
-    for row in rows:
-        make_transient_to_detached(row)
-    session.add_all(rows)
+    def clear(self) -> None:
+        """Discard what is pending, after a rollback."""
+        self.new.clear()
+        self.deleted.clear()
 
 
-def _is_plain(row: Record) -> bool:
-    """It has nothing but its columns, and collections with nothing in them."""
+def _has_columns_only(row: Record) -> bool:
+    """Return whether all that is set on the row are columns and empty collections."""
     return not any(
         getattr(row, name) for name, _ in relations.collections(type(row))
     ) and row.__dict__.keys() <= _names(type(row))
@@ -108,22 +88,17 @@ def _names(model: type[Record]) -> frozenset[str]:
     return frozenset(("_sa_instance_state", *attributes))
 
 
-def _dependency(model: type[Record]) -> int:
-    """Parents come before children."""
+def _dependency_order(model: type[Record]) -> int:
+    """Return the table's place in an order in which parents precede children."""
     return model.metadata.sorted_tables.index(cast("sa.Table", model.__table__))
-
-
-def _arrays(model: type[Record], rows: Sequence[Record]) -> dict[str, list[Any]]:
-    values = [row.__dict__ for row in rows]
-    return {column: [value[name] for value in values] for name, column in _columns(model)}
 
 
 @cache
 def _columns(model: type[Record]) -> tuple[tuple[str, str], ...]:
-    """The attributes, each with the name of its column."""
+    """Return the attributes with the names of their columns."""
     return tuple((attribute.key, attribute.columns[0].key) for attribute in sa.inspect(model).column_attrs)
 
 
 @cache
 def _deletion(model: type[Record], dialect: Dialect) -> sa.Delete:
-    return sa.delete(model).where(dialect.among(model.id, "ids")).execution_options(synchronize_session=False)
+    return sa.delete(model).where(dialect.in_parameter(model.id, "ids")).execution_options(synchronize_session=False)

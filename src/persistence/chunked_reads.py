@@ -1,8 +1,8 @@
-"""Rows that are read to be answered, in pieces, until they are more than an answer may hold.
+"""Reads in chunks, until the rows have more bytes than an answer may have.
 
-A thousand rows may be a thousand bytes or a gigabyte. A statement gives them only where the database finds them small
-together. Else it is asked how large each row is, and for some at a time. Its sizes are no measure of an answer (it
-writes 1e-100 in a hundred digits): what has been read so is measured as JSON.
+A thousand rows may have a thousand bytes or a gigabyte. A statement returns the rows only where the database finds
+that they are small together. Otherwise the sizes of the rows are queried first, and then the rows in chunks. The
+database's sizes do not bound an answer (JSON writes 1e-100 in a hundred digits): loaded rows are measured as JSON.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,22 +11,23 @@ from functools import cache
 from typing import Any, Self
 from uuid import UUID
 
-import pydantic_core
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from src import json_values
 from src.base import Base, Record, columns
 from src.dialects import Dialect
 from src.errors import ResultTooLarge
-from src.persistence.loading import FRESH, Loader, of_ids
+from src.persistence import loading
+from src.persistence.loading import FRESH, of_ids
 
-PIECE = 4 * 1024 * 1024
-"""Bytes that are read at a time."""
+CHUNK = 4 * 1024 * 1024
+"""Bytes that are loaded at a time."""
 
 
 @dataclass(frozen=True)
 class Selection[M: Record]:
-    """A statement that finds rows: these with their sizes, and all of them where they are small together, else none."""
+    """A statement in three forms: ``plain``; ``sized``, ids with sizes; ``small``, no rows unless small together."""
 
     model: type[M]
     plain: sa.Select[M]
@@ -35,81 +36,78 @@ class Selection[M: Record]:
 
     @classmethod
     def of(cls, model: type[M], statement: sa.Select[M]) -> Self:
-        """What is made of the statement."""
+        """Derive the forms from a statement."""
         size = _size(model).label("size")
         sizes = statement.with_only_columns(size, maintain_column_froms=True).subquery()
         total = sa.select(sa.func.sum(sizes.c.size)).scalar_subquery()
         sized = statement.with_only_columns(model.id, size, maintain_column_froms=True)
-        return cls(model, statement, sized, statement.where(total <= PIECE))
+        return cls(model, statement, sized, statement.where(total <= CHUNK))
 
 
 class ChunkedReader:
-    """What one request reads; ``limit`` is in bytes."""
+    """The reads of one request, whose rows have at most ``max_answer`` bytes."""
 
-    def __init__(self, session: AsyncSession, loads: Loader, limit: float) -> None:
+    def __init__(self, session: AsyncSession, dialect: Dialect, max_answer: float) -> None:
         self._session = session
-        self._loads = loads
-        self._limit = limit
-        self._read = 0
+        self._dialect = dialect
+        self._max_answer = max_answer
+        self._bytes_read = 0
 
-    def begin(self) -> None:
-        """A request begins: nothing is read yet."""
-        self._read = 0
-
-    async def selected[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
-        """The rows that are selected. Raises ResultTooLarge."""
+    async def select[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
+        """Return the selected rows. Raises ResultTooLarge."""
         small = await self._session.scalars(selection.small, values, execution_options=FRESH)
-        return small.all() or await self._in_pieces(selection, values)
+        return small.all() or await self._select_in_chunks(selection, values)
 
-    async def named[M: Record](self, model: type[M], ids: Collection[UUID]) -> Sequence[M]:
-        """Those of the rows that are there. Raises ResultTooLarge where several are not small together."""
-        if len(ids) == 1:
-            return await self._loads.rows(model, ids)
-        selection, values = _named(model, self._loads.dialect), {"ids": sorted(ids)}
-        found = (await self._session.scalars(selection.small, values, execution_options=FRESH)).all()
-        if not found and (await self._session.execute(selection.sized, values)).first():
-            raise ResultTooLarge
-        return found
-
-    async def _in_pieces[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
+    async def _select_in_chunks[M: Record](self, selection: Selection[M], values: Mapping[str, Any]) -> Sequence[M]:
         found: dict[UUID, M] = {}
         order = (await self._session.execute(selection.sized, values)).all()
-        for ids in _cut([(row_id, size) for row_id, size in order]):
-            rows = await self._loads.rows(selection.model, ids)
+        for ids in _chunks([(row_id, size) for row_id, size in order]):
+            rows = await loading.rows(self._session, self._dialect, selection.model, ids, lock=False)
             found |= {row.id: row for row in rows}
             self._measure(selection.model, rows)
         return [found[row_id] for row_id, _ in order]
 
     def _measure(self, model: type[Record], rows: Sequence[Record]) -> None:
-        names = _long(model)
+        names = _large_columns(model)
         for row in rows:
-            self._read += sum(len(pydantic_core.to_json(row.__dict__[name])) for name in names)
-            if self._read > self._limit:
+            self._bytes_read += sum(json_values.size(row.__dict__[name]) for name in names)
+            if self._bytes_read > self._max_answer:
                 raise ResultTooLarge
 
 
-def _cut(sized: Sequence[tuple[UUID, int]]) -> Iterator[list[UUID]]:
-    """The ids in pieces, each of rows that are small together, or of one row."""
-    piece: list[UUID] = []
+async def load[M: Record](
+    session: AsyncSession, dialect: Dialect, model: type[M], ids: Collection[UUID]
+) -> Sequence[M]:
+    """Return the existing rows. Raises ResultTooLarge where they are not small together."""
+    selection, values = _selection_of_ids(model, dialect), {"ids": sorted(ids)}
+    found = (await session.scalars(selection.small, values, execution_options=FRESH)).all()
+    if not found and (await session.execute(selection.sized, values)).first():
+        raise ResultTooLarge
+    return found
+
+
+def _chunks(sized: Sequence[tuple[UUID, int]]) -> Iterator[list[UUID]]:
+    """Yield the ids in chunks of rows that are small together, or of one row."""
+    chunk: list[UUID] = []
     total = 0
     for row_id, size in sized:
-        if piece and total + size > PIECE:
-            yield piece
-            piece, total = [], 0
-        piece.append(row_id)
+        if chunk and total + size > CHUNK:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(row_id)
         total += size
-    if piece:
-        yield piece
+    if chunk:
+        yield chunk
 
 
 @cache
-def _named[M: Record](model: type[M], dialect: Dialect) -> Selection[M]:
+def _selection_of_ids[M: Record](model: type[M], dialect: Dialect) -> Selection[M]:
     return Selection.of(model, of_ids(model, dialect, lock=False))
 
 
 @cache
-def _long(model: type[Base]) -> tuple[str, ...]:
-    """The columns that a row may have megabytes in."""
+def _large_columns(model: type[Base]) -> tuple[str, ...]:
+    """Return the columns that may hold megabytes."""
     kinds = {name: getattr(model, name).type for name in columns(model)}
     return tuple(
         name
@@ -120,9 +118,9 @@ def _long(model: type[Base]) -> tuple[str, ...]:
 
 @cache
 def _size(model: type[Base]) -> sa.ColumnElement[int]:
-    """About how many bytes a row has: exactly that many characters of text and JSON."""
+    """Return the bytes of a row's text and JSON as an SQL expression."""
     sizes: list[Any] = [sa.literal(0)]
-    for name in _long(model):
+    for name in _large_columns(model):
         column: Any = getattr(model, name)
         text = sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
         sizes.append(sa.func.coalesce(sa.func.octet_length(text), 0))

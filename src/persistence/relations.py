@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import cast
 
-from sqlalchemy import ForeignKey, Table, UniqueConstraint, inspect
+from sqlalchemy import Table, UniqueConstraint, inspect
 
 from src.base import Base
 
@@ -18,7 +18,7 @@ def parents(model: type[Base]) -> dict[str, type[Base]]:
     mapper = inspect(model)
     models = {other.local_table: other for other in mapper.registry.mappers}
     found: dict[str, type[Base]] = {}
-    for key in _foreign_keys(model):
+    for key in cast("Table", mapper.local_table).foreign_keys:
         parent, name = models[key.column.table], mapper.get_property_by_column(key.parent).key
         related = {column for relationship in mapper.relationships for column in relationship.local_columns}
         related |= {column for relationship in parent.relationships for column in relationship.remote_side}
@@ -29,7 +29,7 @@ def parents(model: type[Base]) -> dict[str, type[Base]]:
 
 
 @cache
-def peers(model: type[Base]) -> tuple[str, ...]:
+def self_references(model: type[Base]) -> tuple[str, ...]:
     """The attributes that are foreign keys to the model itself."""
     return tuple(name for name, parent in parents(model).items() if parent is model)
 
@@ -85,11 +85,12 @@ def owners(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
     )
 
 
+def table_name(model: type[Base]) -> str:
+    """Return the name of the model's table."""
+    return str(model.__tablename__)
+
+
 def _models(model: type[Base]) -> Sequence[type[Base]]:
     """In one order in every process: rows are locked in it."""
     models = [mapper.class_ for mapper in inspect(model).registry.mappers]
-    return sorted(models, key=lambda each: str(each.__tablename__))
-
-
-def _foreign_keys(model: type[Base]) -> set[ForeignKey]:
-    return cast("Table", inspect(model).local_table).foreign_keys
+    return sorted(models, key=table_name)

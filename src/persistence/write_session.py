@@ -1,4 +1,4 @@
-"""A session that writes: what ``rows`` has held back goes with its own, and ``rows`` hears of what it cannot see."""
+"""The ORM sessions that write: a flush also writes the pending rows of the map, and the map hears of ORM statements."""
 
 from typing import Any
 
@@ -6,58 +6,82 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
-from src.persistence import identity_map
+from src.persistence.batch_map import BatchMap
+from src.persistence.identity_map import INFO
+from src.persistence.library_map import LibraryMap
 
 
-class WritingSession(Session):
-    """Writes what ``rows`` has held back with its own, and tells it of statements that may change any row."""
+class BatchSession(Session):
+    """The session of a batch of writes."""
 
     def flush(self, objects: Any = None) -> None:
-        """Whatever is asked of the session finds all that was changed before written."""
-        loaded: identity_map.IdentityMap | None = self.info.get("rows")
-        if loaded is None:
+        """Write the pending rows of the map with those of the session."""
+        rows: BatchMap | None = self.info.get(INFO)
+        if rows and rows.writer.new:
+            rows.writer.insert(self)
+        super().flush(objects)
+        if rows and rows.writer.deleted:
+            rows.writer.delete(self)
+
+
+class LibrarySession(Session):
+    """The session of an application. Each flush counts the versions of what it writes."""
+
+    def flush(self, objects: Any = None) -> None:
+        """Write the pending rows of the map with those of the session."""
+        rows: LibraryMap | None = self.info.get(INFO)
+        if rows is None:
             super().flush(objects)
             return
-        loaded.writes.insert(self)
-        doubtful = loaded.versions is not None and loaded.versions.count(self, loaded.locked)
+        rows.writer.insert(self)
+        deletes = rows.versions.count(self, rows.is_locked)
         super().flush(objects)
-        loaded.writes.delete(self)
-        if doubtful:
-            loaded.lapse()
+        rows.writer.delete(self)
+        if deletes:
+            rows.expire_all()
 
 
-@event.listens_for(WritingSession, "before_commit")
-def _write_held_back(session: Session) -> None:
-    session.flush()  # commit() does not know what ``rows`` has held back
+@event.listens_for(BatchSession, "before_commit")
+@event.listens_for(LibrarySession, "before_commit")
+def _write_pending(session: Session) -> None:
+    session.flush()  # a commit flushes only if the session itself has changes
 
 
-@event.listens_for(WritingSession, "do_orm_execute")
-def _doubt(state: ORMExecuteState) -> None:
-    if isinstance(state.statement, sa.Select) or not (loaded := state.session.info.get("rows")):
-        return
-    if loaded.versions:
+@event.listens_for(BatchSession, "do_orm_execute")
+def _mark_stale(state: ORMExecuteState) -> None:
+    rows: BatchMap | None = state.session.info.get(INFO)
+    if rows and not isinstance(state.statement, sa.Select):
+        rows.mark_stale()
+
+
+@event.listens_for(LibrarySession, "do_orm_execute")
+def _expire_before(state: ORMExecuteState) -> None:
+    rows: LibraryMap | None = state.session.info.get(INFO)
+    if rows and not isinstance(state.statement, sa.Select):
         state.session.flush()
-        loaded.lapse()
-    else:
-        loaded.doubt()
+        rows.expire_all()
 
 
-@event.listens_for(WritingSession, "after_soft_rollback")
-def _forget_held_back(session: Session, transaction: SessionTransaction) -> None:
-    """What was held back since a savepoint goes with it: to begin one writes all that there was before."""
-    if not transaction.nested or not (loaded := session.info.get("rows")):
-        return
-    if loaded.versions:
-        loaded.lapse()
-    else:
-        loaded.writes.forget()
-        loaded.doubt()
+@event.listens_for(BatchSession, "after_soft_rollback")
+def _discard_pending(session: Session, transaction: SessionTransaction) -> None:
+    """Discard the pending rows since the savepoint: a savepoint begins with a flush of those before it."""
+    rows: BatchMap | None = session.info.get(INFO)
+    if rows and transaction.nested:
+        rows.writer.clear()
+        rows.mark_stale()
 
 
-@event.listens_for(WritingSession, "after_transaction_end")
+@event.listens_for(LibrarySession, "after_soft_rollback")
+def _expire_rolled_back(session: Session, transaction: SessionTransaction) -> None:
+    rows: LibraryMap | None = session.info.get(INFO)
+    if rows and transaction.nested:
+        rows.expire_all()
+
+
+@event.listens_for(LibrarySession, "after_transaction_end")
 def _unlock(session: Session, transaction: SessionTransaction) -> None:
-    """Whoever goes on after a commit of their own begins anew."""
-    loaded: identity_map.IdentityMap | None = session.info.get("rows")
-    if transaction.parent is None and loaded and loaded.versions:
-        loaded.versions.forget()
-        loaded.lapse()
+    """After a commit of the application's own the rows are not locked any more."""
+    rows: LibraryMap | None = session.info.get(INFO)
+    if rows and transaction.parent is None:
+        rows.versions.clear()
+        rows.expire_all()

@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from src import schema
 from src.clock import now
-from src.database import Database, infrastructure_errors
+from src.database import Database
 from src.dialects import Dialect
+from src.dialects.driver_errors import infrastructure_errors
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Attempts:
                 connection = await session.connection()
                 await connection.execute(_deletion(dialect), {"ended": ended})
                 row: dict[str, list[Any]] = {"key": [key], "attempt": [attempt], "begun_at": [now()]}
-                await connection.execute(*dialect.insertion(table, row, new=True))
+                await connection.execute(*dialect.insert_statement(table, row, skip_existing=True))
                 counted = await connection.scalar(_COUNT, {"key": key}) or 0
         self._ended.difference_update(ended)
         return counted <= ATTEMPTS
@@ -91,7 +92,7 @@ _COUNT = sa.select(sa.func.count()).where(table.c.key == sa.bindparam("key"))
 
 @cache
 def _deletion(dialect: Dialect) -> sa.Delete:
-    return sa.delete(table).where(dialect.among(table.c.attempt, "ended"))
+    return sa.delete(table).where(dialect.in_parameter(table.c.attempt, "ended"))
 
 
 async def purge(session: AsyncSession, before: datetime) -> int:

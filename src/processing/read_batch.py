@@ -5,19 +5,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, cast
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from src.clock import now
 from src.database import Database
 from src.entity import Operation
 from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
-from src.persistence import identity_map
+from src.persistence.identity_map import LoadPlan
+from src.persistence.read_map import ReadMap
 from src.processing.request import Outcome, Request, State
 
 PART = 20  # groups that are read before their answers are counted
 LARGE = 16 * 1024 * 1024  # bytes of answers that do not wait for others
 
-type Answered = tuple[Request[Operation], Outcome]
+type Answered = tuple[int, Outcome]
 type Requests = Sequence[Request[Operation]]
 
 
@@ -30,11 +29,15 @@ class BatchReader:
         self._free = asyncio.Semaphore(concurrency)
 
     async def apply(self, requests: Requests) -> AsyncIterator[list[Answered]]:
-        """The outcomes, in whatever order; those before others that would be too large together. Raises Unavailable."""
+        """Yield the outcomes with the positions of their requests, in any order. Raises Unavailable.
+
+        A list is yielded as soon as its bodies are large.
+        """
         groups, answered = deque(_groups(requests)), list[Answered]()
         while groups:
             part = [groups.popleft() for _ in range(min(len(groups), PART))]
-            for group, outcomes in zip(part, await _side_by_side([self._read(each) for each in part]), strict=True):
+            reads = [self._read([requests[position] for position in group]) for group in part]
+            for group, outcomes in zip(part, await _side_by_side(reads), strict=True):
                 if outcomes is None:
                     groups += (group[: len(group) // 2], group[len(group) // 2 :])
                 else:
@@ -65,20 +68,20 @@ class BatchReader:
             return await self._answer(requests)
 
     async def _answer(self, requests: Requests) -> list[Outcome]:
-        wanted = identity_map.LoadPlan()
+        plan = LoadPlan()
         for request in requests:
-            request.operation.row_names.plan_load(wanted, request.data)
+            request.operation.row_names.plan_load(plan, request.data)
         once = all(request.operation.loads_only for request in requests)
-        async with self._free, self._database.reading(once=once, limit=self._max_answer) as session:
-            await identity_map.of(session).load(wanted)
-            return [await self._outcome(session, request) for request in requests]
+        async with self._free, self._database.read_batch(self._max_answer, once=once) as rows:
+            await rows.load(plan)
+            return [await self._outcome(rows, request) for request in requests]
 
-    async def _outcome(self, session: AsyncSession, request: Request[Operation]) -> Outcome:
+    async def _outcome(self, rows: ReadMap, request: Request[Operation]) -> Outcome:
         try:
             if request.deadline and request.deadline <= now():
                 raise DeadlineExceeded
-            identity_map.of(session).begin()
-            result = await request.operation.handler(session, request.data)
+            rows.begin()
+            result = await request.operation.handler(rows.session, request.data)
             body = request.operation.entity.answer(result, self._max_answer)
         except Problem as problem:
             return Outcome.of(problem)
@@ -96,11 +99,11 @@ async def _side_by_side[T](reads: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return cast("list[T]", results)
 
 
-def _groups(requests: Requests) -> list[list[Request[Operation]]]:
-    """What is read together: rows of one entity by one statement, others that name rows, and each of the rest alone."""
-    groups: dict[object, list[Request[Operation]]] = {}
-    for request in requests:
+def _groups(requests: Requests) -> list[list[int]]:
+    """Group positions to read together: rows of one entity, then others that name rows; each of the rest is alone."""
+    groups: dict[object, list[int]] = {}
+    for position, request in enumerate(requests):
         operation = request.operation
         named: object = operation if operation.loads_only else "named"
-        groups.setdefault(named if operation.row_names.any else id(request), []).append(request)
+        groups.setdefault(named if operation.row_names.any else position, []).append(position)
     return list(groups.values())

@@ -1,4 +1,4 @@
-"""Forgets, in the background and in small steps, what is past its retention."""
+"""Delete inbox rows and attempts that are older than the retention, in the background and in small steps."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ from src.processing import attempts, inbox
 
 log = logging.getLogger(__name__)
 
-STEP = 1000  # rows a transaction
-PAUSE = 60  # seconds between two rounds, where nothing is left
+STEP = 1000  # rows deleted by one transaction
+PURGE_INTERVAL = 60  # seconds: the pause between two rounds when nothing is left to purge
 
 
 async def purge(database: Database, retention: timedelta) -> None:
@@ -26,7 +26,7 @@ async def purge(database: Database, retention: timedelta) -> None:
         if purged:
             log.info("forgot %d requests older than %s", purged, retention)
         if purged < STEP:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PURGE_INTERVAL)
 
 
 async def _purged(

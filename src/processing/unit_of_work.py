@@ -1,69 +1,64 @@
-"""One batch of writes, one transaction: look up, load, run, flush, record.
+"""One batch of writes in one transaction: look up, load, run, flush, record.
 
-The answers and the rows are those that the same requests would have given one by one. A batch that cannot be written
-together is run again in halves, each under a savepoint, until the request at fault is alone.
+The outcomes and the rows are those that the same requests would produce one by one. A batch that cannot be written
+together is bisected, each half under a savepoint, until the request at fault is alone.
 """
 
-import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from src.backoff import Backoff
 from src.base import Record
 from src.clock import now, timestamp
-from src.database import Database, infrastructure_errors, translate
+from src.database import Database
+from src.dialects.driver_errors import infrastructure_errors, locate, translate
 from src.entity import Operation
-from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable, place
-from src.persistence import identity_map
+from src.errors import DeadlineExceeded, IdempotencyKeyReused, Internal, Problem, Transient, Unavailable
+from src.persistence.batch_map import BatchMap
 from src.persistence.change_tracking import ChangeTracker
-from src.persistence.failed_statements import FailedStatements
-from src.processing import inbox
+from src.persistence.identity_map import LoadPlan
+from src.processing import fault, inbox
 from src.processing.request import Event, Outcome, RejectedRequest, Request, State
 from src.processing.row_size import RowSizeLimit
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # at what the moment is to blame for; after them it counts as the infrastructure's fault
-JITTER = 0.05  # seconds, times the attempt
+ATTEMPTS = 5  # at a transaction that fails for a transient reason; then the database counts as unavailable
+FIRST_DELAY = 0.02  # seconds: a deadlock or a concurrent duplicate is over as soon as the other transaction ends
+LONGEST_DELAY = 0.2  # seconds: the batch holds its deliveries meanwhile
 
 type Requests = Sequence[Request[Operation]]
-type Asked = Sequence[Request[Operation] | RejectedRequest]
+type Received = Sequence[Request[Operation] | RejectedRequest]
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What is known while a batch runs: its rows, its requests that were served, what the database has refused."""
+    """The state of a batch while it runs."""
 
-    session: AsyncSession
-    rows: identity_map.IdentityMap
-    memory: inbox.SeenRequests
-    refusals: FailedStatements
+    rows: BatchMap
+    seen: inbox.SeenRequests
 
-    def refused(self) -> BaseException | None:
-        """The statement's refusal that a handler has kept to itself. Raises it where the moment is to blame."""
-        refusal = self.refusals.take()
-        ours = refusal and translate(refusal)
+    def caught_failure(self) -> BaseException | None:
+        """Return the error of a failed statement that a handler has caught. Raises it if it is transient."""
+        failed = self.rows.failed_statements
+        error, failed.first = failed.first, None
+        ours = error and translate(error)
         if isinstance(ours, (Transient, Unavailable)):
-            raise ours from refusal
-        return refusal
+            raise ours from error
+        return error
 
 
-type _Way = Callable[[_Batch, Requests], Awaitable[list[Outcome]]]
+class _ChangesRemain(Exception):
+    """A request was rejected after changes that memory alone cannot undo: its transaction must be rolled back."""
 
 
-class _HalfMade(Exception):
-    """A request was rejected after it had changed what cannot be taken back: the transaction must not stay as it is."""
+class _CaughtFailure(Exception):
+    """A handler caught the error of a failed statement and went on: its changes must be rolled back."""
 
 
-class _Swallowed(Exception):
-    """A handler went on after the database had refused a statement: what it did may not stay."""
-
-
-class _Failed(Exception):
+class _NotWritten(Exception):
     """These requests cannot be written together."""
 
     def __init__(self, cause: Exception) -> None:
@@ -71,156 +66,145 @@ class _Failed(Exception):
 
 
 class UnitOfWork:
-    """Applies batches of writes. ``sizes`` are those that rows may have."""
+    """Applies batches of writes. ``sizes`` limits the rows."""
 
     def __init__(self, database: Database, sizes: RowSizeLimit) -> None:
         self._database = database
         self._sizes = sizes
 
-    async def apply(self, asked: Asked) -> list[Outcome]:
-        """The outcome of each request, committed. Raises Unavailable, with nothing done or all of it."""
+    async def apply(self, received: Received) -> list[Outcome]:
+        """Return the outcome of each request, committed. Raises Unavailable, with all of it or nothing committed."""
         try:
-            return await self._persist(asked, self._at_once)
+            return await self._retry(received, bisect=False)
         except Unavailable:
             raise
-        except Exception as error:  # whoever raised it: halving finds out
+        except Exception as error:  # the bisection finds the request that raised it
             metrics.BISECTED_BATCHES.inc()
-            log.warning("%d requests could not be written together: %s", len(asked), place(error))
-            return await self._persist(asked, self._in_halves)
+            metrics.SECOND_WAYS.inc()
+            log.warning("%d requests could not be written together: %s", len(received), locate(error))
+            return await self._retry(received, bisect=True)
 
-    async def _persist(self, asked: Asked, way: _Way) -> list[Outcome]:
-        for attempt in range(ATTEMPTS):
+    async def _retry(self, received: Received, *, bisect: bool) -> list[Outcome]:
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        for _ in range(ATTEMPTS):
             try:
-                return await self._transact(asked, way)
+                return await self._transact(received, bisect=bisect)
             except (Transient, inbox.ConcurrentDuplicate):
-                await asyncio.sleep(random.uniform(0, JITTER * attempt))
+                await backoff.pause()
         raise Unavailable(f"the transaction did not get through in {ATTEMPTS} attempts")
 
-    async def _transact(self, asked: Asked, way: _Way) -> list[Outcome]:
-        named = [request.key for request in asked if request.key]
+    async def _transact(self, received: Received, *, bisect: bool) -> list[Outcome]:
+        named = [request.key for request in received if request.key]
         keys = set(named)
-        async with self._database.session(by_request=True) as session:
+        async with self._database.batch() as rows:
             with infrastructure_errors():
-                found = await inbox.look_up(session, keys)
-            memory = inbox.SeenRequests(found)
-            loaded, refusals = identity_map.of(session), await FailedStatements.of(session)
-            loaded.refusals = refusals
-            batch = _Batch(session, loaded, memory, refusals)
-            outcomes = iter(await way(batch, [each for each in asked if isinstance(each, Request)]))
+                connection = await rows.session.connection()
+                found = await inbox.look_up(connection, rows.dialect, keys)
+            batch = _Batch(rows, inbox.SeenRequests(found))
+            valid = [each for each in received if isinstance(each, Request)]
+            outcomes = iter(await (self._bisect if bisect else self._run)(batch, valid))
+            await rows.write_last()
+            served = batch.seen.served
             with infrastructure_errors():
-                await inbox.record(session, memory.served, keys - found.keys() - memory.served.keys())
+                await inbox.record(connection, rows.dialect, served, keys - found.keys() - served.keys())
         metrics.DUPLICATES.inc(len(named) - len(keys) + len(found))
-        return [memory.refuse(each) if isinstance(each, RejectedRequest) else next(outcomes) for each in asked]
+        return [batch.seen.reject(each) if isinstance(each, RejectedRequest) else next(outcomes) for each in received]
 
-    async def _at_once(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """The first way: all together, and one flush."""
-        outcomes = await self._together(batch, requests)
-        await batch.rows.write_last()
-        return outcomes
-
-    async def _together(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """Load what they name, run one after the other."""
-        wanted = identity_map.LoadPlan()
+    async def _run(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """Load the rows that the requests name, and run the requests one after the other."""
+        plan = LoadPlan()
         for request in requests:
-            if batch.memory.recall(request) is None:
-                request.operation.row_names.plan_load(wanted, request.data)
-        await batch.rows.load(wanted)
+            if request.key not in batch.seen.found and request.key not in batch.seen.served:
+                request.operation.row_names.plan_load(plan, request.data)
+        await batch.rows.load(plan)
         return [await self._answer(batch, request) for request in requests]
 
-    async def _in_halves(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """The second way: whatever cannot be written together is written apart."""
+    async def _bisect(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """Write the requests together if possible, or else each half by itself."""
         try:
-            return await self._under_savepoint(batch, requests)
-        except _Failed as failed:
+            return await self._run_under_savepoint(batch, requests)
+        except _NotWritten as failed:
             if len(requests) == 1:
-                return [await self._alone(batch, requests[0], failed.cause)]
+                return [await self._run_alone(batch, requests[0], failed.cause)]
         middle = len(requests) // 2
-        first = await self._in_halves(batch, requests[:middle])
-        return first + await self._in_halves(batch, requests[middle:])
+        first = await self._bisect(batch, requests[:middle])
+        return first + await self._bisect(batch, requests[middle:])
 
-    async def _alone(self, batch: _Batch, request: Request[Operation], cause: Exception) -> Outcome:
-        """The culprit: rejected where it is to blame, else run once more, for a bug may have been an accident."""
+    async def _run_alone(self, batch: _Batch, request: Request[Operation], cause: Exception) -> Outcome:
+        """Reject the request at fault for a problem; run it once more after a bug, which may not occur again."""
+        cause = fault.cause_of(request, cause)
         if not isinstance(cause, Problem):
             try:
-                return (await self._under_savepoint(batch, [request]))[0]
-            except _Failed as failed:
-                cause = failed.cause
+                return (await self._run_under_savepoint(batch, [request]))[0]
+            except _NotWritten as failed:
+                cause = fault.cause_of(request, failed.cause)
         outcome = _rejection(request, cause if isinstance(cause, Problem) else Internal.because(cause))
-        batch.memory.note(request, outcome)
+        batch.seen.remember(request, outcome)
         return outcome
 
-    async def _under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
-        """All together, of which nothing stays where it raises _Failed."""
-        trial = replace(batch, memory=batch.memory.copy())
+    async def _run_under_savepoint(self, batch: _Batch, requests: Requests) -> list[Outcome]:
+        """Run and flush the requests. Raises _NotWritten after a rollback to the savepoint."""
+        trial = replace(batch, seen=batch.seen.copy())
         try:
-            async with batch.session.begin_nested():
-                outcomes = await self._together(trial, requests)
-                await batch.session.flush()
+            async with batch.rows.session.begin_nested():
+                outcomes = await self._run(trial, requests)
+                await batch.rows.session.flush()
         except Exception as raised:
-            batch.rows.forget()
-            batch.refusals.take()
-            cause = translate(raised.__cause__ if isinstance(raised, _HalfMade) and raised.__cause__ else raised)
+            batch.rows.clear()
+            batch.rows.failed_statements.first = None
+            cause = translate(raised.__cause__ if isinstance(raised, _ChangesRemain) and raised.__cause__ else raised)
             if isinstance(cause, (Transient, Unavailable)) or not isinstance(cause, Exception):
                 raise
-            raise _Failed(cause) from raised
-        batch.memory.served.update(trial.memory.served)
+            raise _NotWritten(cause) from raised
+        batch.seen.served.update(trial.seen.served)
         return outcomes
 
     async def _answer(self, batch: _Batch, request: Request[Operation]) -> Outcome:
-        """What was answered before, or what serving the request comes to."""
-        if entry := batch.memory.recall(request):
-            return _repeat(entry, request)
-        outcome = await self._serve(batch, request)
-        batch.memory.note(request, outcome)
-        return outcome
-
-    async def _serve(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        """Return the stored outcome of a duplicate, or serve the request."""
+        if entry := batch.seen.get(request):
+            return entry.outcome if entry.answers(request) else _rejection(request, IdempotencyKeyReused())
         if request.deadline and request.deadline <= now():
-            return _rejection(request, DeadlineExceeded())
-        if request.dry_run:
-            return await self._rehearse(batch, request)
-        return await self._handle(batch, request)
+            outcome = _rejection(request, DeadlineExceeded())
+        elif request.dry_run:
+            outcome = await self._dry_run(batch, request)
+        else:
+            outcome = await self._handle(batch, request)
+        batch.seen.remember(request, outcome)
+        return outcome
 
     async def _handle(self, batch: _Batch, request: Request[Operation]) -> Outcome:
         changes = batch.rows.begin()
         try:
-            result = await request.operation.handler(batch.session, request.data)
-            await batch.rows.count()
+            result = await request.operation.handler(batch.rows.session, request.data)
+            await batch.rows.count_versions()
             outcome = self._outcome(request, result, changes)
             await batch.rows.end()
         except Problem as problem:
-            if batch.refused() or not batch.rows.take_back():
-                raise _HalfMade from problem
+            if batch.caught_failure() or not batch.rows.undo():
+                raise _ChangesRemain from problem
             return _rejection(request, problem)
-        if refusal := batch.refused():
-            raise _Swallowed from refusal
+        if error := batch.caught_failure():
+            raise _CaughtFailure from error
         return outcome
 
-    async def _rehearse(self, batch: _Batch, request: Request[Operation]) -> Outcome:
-        """The answer that a request would have, without its effect."""
-        savepoint = await batch.session.begin_nested()
-        known = batch.rows.known()
+    async def _dry_run(self, batch: _Batch, request: Request[Operation]) -> Outcome:
+        """Return the outcome that the request would have, and roll back its changes."""
+        savepoint = await batch.rows.session.begin_nested()
+        snapshot = batch.rows.snapshot()
         outcome = await self._handle(batch, request)
-        await batch.session.flush()
+        await batch.rows.session.flush()
         await savepoint.rollback()
-        batch.rows.restore(known)
+        batch.rows.restore(snapshot)
         return outcome
 
     def _outcome(self, request: Request[Operation], result: object, changes: ChangeTracker) -> Outcome:
         operation = request.operation
         body = self._sizes.answer(operation.entity, result, changes)
         events: tuple[Event, ...] = ()
-        if operation.event and isinstance(result, Record) and changes.include(result):
+        if operation.event and isinstance(result, Record) and changes.includes(result):
             moment = now() if operation.name == "delete" else result.updated_at
             events = (Event(operation.event, str(result.id), result.version, timestamp(moment), body),)
         return Outcome(State.SERVED, operation.key, body, events=events)
-
-
-def _repeat(entry: inbox.Entry, request: Request[Operation]) -> Outcome:
-    """The answer to a request whose key was served before."""
-    if entry.fingerprint == request.fingerprint:
-        return entry.outcome
-    return _rejection(request, IdempotencyKeyReused())
 
 
 def _rejection(request: Request[Operation], problem: Problem) -> Outcome:

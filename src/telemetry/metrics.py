@@ -1,7 +1,7 @@
-"""What the service counts, as Prometheus' client has it; ``docs/operations.md`` lists it.
+"""The service's metrics, of Prometheus' client; ``docs/operations.md`` lists them.
 
-Nothing of ours is imported here, so that every room may count. What is counted is counted once a batch; what is a state
-(the gauges) is looked at when somebody asks for it. Every label has few values, and no stranger chooses one.
+This module imports no other of the service, so that every package may count. Counters count once a batch. Gauges are
+set when the metrics are scraped. Every label has few values, and no requester chooses one.
 """
 
 from collections.abc import Hashable, Iterator
@@ -13,7 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 _untyped: Any = prometheus_client
-_untyped.disable_created_metrics()  # a series more for each counter, of which Prometheus has no use
+_untyped.disable_created_metrics()  # a second series for each counter, which Prometheus does not use
 
 REGISTRY = CollectorRegistry()
 prometheus_client.ProcessCollector(registry=REGISTRY)
@@ -45,7 +45,12 @@ BATCHES = Histogram(
 )
 BISECTED_BATCHES = Counter(
     "db_bisected_batches",
-    "Batches that could not be written together, and were written in halves until the culprit was alone.",
+    "Batches that could not be written together and were bisected until the request at fault was alone.",
+    registry=REGISTRY,
+)
+SECOND_WAYS = Counter(
+    "db_second_ways",
+    "Deprecated: the former name of db_bisected_batches_total, removed in the next release.",
     registry=REGISTRY,
 )
 DUPLICATES = Counter(
@@ -100,60 +105,52 @@ INBOX_AGE = Gauge(
     "Age of the oldest request that the inbox remembers. NaN while the database does not answer.",
     registry=REGISTRY,
 )
+ISOLATED = Counter(
+    "db_isolated_requests",
+    "Suspected poison messages: requests that were served alone, each attempt counted beforehand.",
+    registry=REGISTRY,
+)
 CAREFUL = Counter(
     "db_careful_requests",
-    "Requests that were served alone, each attempt counted beforehand: they have come back, and may kill the process.",
+    "Deprecated: the former name of db_isolated_requests_total, removed in the next release.",
     registry=REGISTRY,
 )
 BUILD = Info("db_build", "The version of the service that runs.", registry=REGISTRY)
 
 
-class StageTimer:
-    """The seconds of one batch by stage: a stage begins where the one before it ends, the first with ``since``."""
-
-    def __init__(self, subscriber: str, since: float) -> None:
-        self.subscriber = subscriber
-        self._since = since
-
-    def end(self, stage: str) -> None:
-        moment = monotonic()
-        SECONDS.labels(self.subscriber, stage).observe(moment - self._since)
-        self._since = moment
-
-
 class Outage:
-    """Counts the seconds from when the first has noticed it to when the last of those is served again."""
+    """Counts the seconds from the first notice of an outage until everyone who noticed it is served again."""
 
     def __init__(self, of: str) -> None:
         self._seconds = _OUTAGES.labels(of)
-        self._noticed: set[Hashable] = set()
-        self._counted = 0.0
+        self._waiting: set[Hashable] = set()
+        self._counted = 0.0  # up to this moment of the monotonic clock
 
     def begin(self, who: Hashable) -> None:
-        if not self._noticed:
+        if not self._waiting:
             self._counted = monotonic()
-        self._noticed.add(who)
+        self._waiting.add(who)
 
     def end(self, who: Hashable) -> None:
-        if who in self._noticed:
+        if who in self._waiting:
             self.count()
-            self._noticed.remove(who)
+            self._waiting.remove(who)
 
-    def over(self) -> None:
-        """Nobody waits any more, for the service ends."""
+    def end_all(self) -> None:
+        """End the outage for everyone: the service stops."""
         self.count()
-        self._noticed.clear()
+        self._waiting.clear()
 
     def count(self) -> None:
-        """Count an outage up to now, though it goes on."""
-        if self._noticed:
+        """Count the seconds until now of an outage that goes on."""
+        if self._waiting:
             moment = monotonic()
             self._seconds.inc(moment - self._counted)
             self._counted = moment
 
     @contextmanager
     def waiting(self, who: Hashable) -> Iterator[None]:
-        """Whatever is waited for here is the end of the outage, and comes at once where there is none."""
+        """Count an outage while the block waits for a server. Without an outage the block ends at once."""
         self.begin(who)
         try:
             yield

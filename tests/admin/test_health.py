@@ -13,14 +13,15 @@ import pytest
 
 import config
 from dev import ports
-from src import revision
+from src import schema
 from src.admin import health, http
 from src.admin.health import Health
 from src.admin.single_flight import SingleFlight
 from src.amqp.batch_subscriber import BatchSubscriber
 from src.amqp.connections import StartupError
 from src.database import Database
-from src.service import Service, answering_http
+from src.service import Service
+from src.startup import serving_http
 from tests.faults.ending import stopped
 from tests.support import harness, scraped
 from tests.support.harness import Process
@@ -35,7 +36,7 @@ async def answering(service: Service) -> AsyncIterator[int]:
     (port,) = ports.free(1)
     chosen = service.settings.model_copy(update={"http_port": port})
     with mock.patch.object(service, "settings", chosen):
-        async with answering_http(service):
+        async with serving_http(service):
             yield port
 
 
@@ -74,7 +75,7 @@ async def test_only_get_and_head_are_answered(port: int, path: str) -> None:
 async def test_connections_that_somebody_leaves_open_keep_nobody_out(port: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
         opened = []
-        for _ in range(http.MOST + 5):
+        for _ in range(http.MAX_CONNECTIONS + 5):
             left = await asyncio.open_connection(scraped.HOST, port)
             stack.callback(left[1].close)
             left[1].write(b"GET /health/live HTTP/1.1\r\nHost: ")
@@ -119,7 +120,7 @@ async def test_a_queue_that_is_not_consumed_is_not_ready(service: Service, port:
 
 
 async def test_a_schema_that_is_behind_is_not_ready_and_one_that_is_ahead_is(own_settings: config.Settings) -> None:
-    with mock.patch.object(health, "KEEP", 0):
+    with mock.patch.object(health, "MAX_AGE", 0):
         async with harness.running(own_settings) as service, answering(service) as port:
             await harness.execute(
                 own_settings.dsn, "CREATE TABLE kept AS SELECT * FROM alembic_version", "DELETE FROM alembic_version"
@@ -138,38 +139,38 @@ async def test_a_standby_is_ready(service: Service, port: int) -> None:
 
 
 async def test_whoever_asks_often_has_it_asked_once_a_second(port: int, service: Service) -> None:
-    with mock.patch.object(revision, "compare", wraps=revision.compare) as compared:
+    with mock.patch.object(schema, "compare", wraps=schema.compare) as compared:
         begun = asyncio.get_running_loop().time()
         await asyncio.gather(*(scraped.ask(port, READY) for _ in range(30)))
         seconds = asyncio.get_running_loop().time() - begun
-    assert compared.call_count <= 1 + seconds / health.KEEP
+    assert compared.call_count <= 1 + seconds / health.MAX_AGE
 
 
-async def test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_patience() -> None:
+async def test_what_does_not_answer_is_asked_once_and_waited_for_no_longer_than_the_timeout() -> None:
     never, asked = asyncio.Event(), mock.Mock()
 
     async def hang() -> None:
         asked()
         await never.wait()
 
-    question = SingleFlight(hang, keep=0, patience=0.05)
+    check = SingleFlight(hang, max_age=0, timeout=0.05)
     for _ in range(3):
         with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
-            await question.answer()
+            await check.result()
     assert asked.call_count == 1
     never.set()
-    await harness.eventually(lambda: asyncio.sleep(0, question._asking and question._asking.done()), "it has answered")
-    await question.answer()
+    await harness.eventually(lambda: asyncio.sleep(0, check._call and check._call.done()), "it has answered")
+    await check.result()
     assert asked.call_count == 2
 
 
-async def test_a_question_that_the_loss_of_a_connection_cancels_is_answered() -> None:
+async def test_a_check_that_the_loss_of_a_connection_cancels_has_a_result() -> None:
     async def lose() -> None:
         cast("asyncio.Task[None]", asyncio.current_task()).cancel()
         await asyncio.sleep(0)
 
     with pytest.raises(ConnectionError):
-        await SingleFlight(lose, keep=0, patience=1).answer()
+        await SingleFlight(lose, max_age=0, timeout=1).result()
 
 
 async def test_it_takes_no_signal(service: Service) -> None:
@@ -192,7 +193,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line(own_settings: config.Set
 async def test_a_host_that_is_none_of_ours_is_refused(service: Service, host: str, named: str) -> None:
     chosen = service.settings.model_copy(update={"http_port": 1, "http_host": host})
     with mock.patch.object(service, "settings", chosen), pytest.raises(StartupError, match=named):
-        async with answering_http(service):
+        async with serving_http(service):
             pass
 
 
@@ -201,7 +202,7 @@ async def test_an_end_of_http_by_itself_ends_the_service(own_settings: config.Se
     (port,) = ports.free(1)
     service.settings = own_settings.model_copy(update={"http_port": port})
     with mock.patch("src.admin.http._Server.serve", side_effect=OSError("gone")):
-        async with answering_http(service):
+        async with serving_http(service):
             await harness.eventually(lambda: asyncio.sleep(0, service.failure), "the service ends")
     assert isinstance(service.failure, OSError)
 

@@ -16,7 +16,7 @@ from src.amqp.frames import Message, Properties
 
 
 class Wire:
-    """As much of a channel as an outlet writes to."""
+    """As much of a channel as a confirm channel writes to."""
 
     number = 1
     max_content_size = 1000
@@ -31,16 +31,16 @@ class Wire:
 
 
 async def sent(count: int) -> tuple[ConfirmChannel, PendingConfirms]:
-    outlet = ConfirmChannel()
-    outlet.channel = cast("Any", Wire())
+    channel = ConfirmChannel()
+    channel.channel = cast("Any", Wire())
     messages = [Message("", "q", b"x", Properties(message_id=str(n)), mandatory=True) for n in range(count)]
-    return outlet, await outlet.send(messages)
+    return channel, await channel.publish(messages)
 
 
-def take(outlet: ConfirmChannel, *told: pamqp.frame.FrameTypes) -> None:
+def take(channel: ConfirmChannel, *told: pamqp.frame.FrameTypes) -> None:
     for frame in told:
         marshalled = pamqp.frame.marshal(frame, 1)
-        assert outlet.take(marshalled[0], marshalled[7:-1])
+        assert channel.handle_frame(marshalled[0], marshalled[7:-1])
 
 
 def returned(message_id: str) -> Sequence[pamqp.frame.FrameTypes]:
@@ -53,39 +53,39 @@ def results(of: PendingConfirms) -> list[str | None]:
 
 
 async def test_one_ack_may_answer_for_many_messages() -> None:
-    outlet, of = await sent(4)
-    take(outlet, commands.Basic.Ack(2))
-    assert results(of) == [None, "TAKEN", None, None]
-    take(outlet, commands.Basic.Ack(3, multiple=True))
-    assert (results(of), of.answered.done()) == (["TAKEN", "TAKEN", "TAKEN", None], False)
-    take(outlet, commands.Basic.Nack(4))
-    assert (results(of), of.answered.done()) == (["TAKEN", "TAKEN", "TAKEN", "REFUSED"], True)
+    channel, of = await sent(4)
+    take(channel, commands.Basic.Ack(2))
+    assert results(of) == [None, "CONFIRMED", None, None]
+    take(channel, commands.Basic.Ack(3, multiple=True))
+    assert (results(of), of.done.done()) == (["CONFIRMED", "CONFIRMED", "CONFIRMED", None], False)
+    take(channel, commands.Basic.Nack(4))
+    assert (results(of), of.done.done()) == (["CONFIRMED", "CONFIRMED", "CONFIRMED", "REFUSED"], True)
 
 
 async def test_a_message_that_is_returned_is_refused_though_it_is_acked() -> None:
-    outlet, of = await sent(3)
-    take(outlet, *returned("1"), commands.Basic.Ack(3, multiple=True))
-    assert results(of) == ["TAKEN", "REFUSED", "TAKEN"]
+    channel, of = await sent(3)
+    take(channel, *returned("1"), commands.Basic.Ack(3, multiple=True))
+    assert results(of) == ["CONFIRMED", "REFUSED", "CONFIRMED"]
 
 
 async def test_batches_that_overlap_are_told_apart_by_their_tags() -> None:
-    outlet, first = await sent(2)
-    second = await outlet.send([Message("", "q", b"", Properties())])
-    take(outlet, commands.Basic.Ack(3), commands.Basic.Nack(2, multiple=True))
-    assert (results(first), results(second)) == (["REFUSED", "REFUSED"], ["TAKEN"])
+    channel, first = await sent(2)
+    second = await channel.publish([Message("", "q", b"", Properties())])
+    take(channel, commands.Basic.Ack(3), commands.Basic.Nack(2, multiple=True))
+    assert (results(first), results(second)) == (["REFUSED", "REFUSED"], ["CONFIRMED"])
 
 
 @pytest.mark.parametrize("payload", [b"\0\x14\0\x28" + struct.pack(">HBHH", 404, 0, 60, 40)])
 async def test_what_is_no_confirm_is_not_taken(payload: bytes) -> None:
-    outlet, _ = await sent(1)
-    assert not outlet.take(frames.METHOD, payload)
-    assert not outlet.take(frames.HEADER, payload)
+    channel, _ = await sent(1)
+    assert not channel.handle_frame(frames.METHOD, payload)
+    assert not channel.handle_frame(frames.HEADER, payload)
 
 
 async def test_a_batch_does_not_wait_for_ever_on_a_connection_that_has_died() -> None:
-    outlet = ConfirmChannel()
-    outlet.channel = wire = cast("Any", Wire(room=1))
-    await outlet.send([Message("", "q", b"x", Properties())])
-    sending = asyncio.create_task(outlet.send([Message("", "q", b"x" * WRITE_SIZE, Properties())] * 3))
+    channel = ConfirmChannel()
+    channel.channel = wire = cast("Any", Wire(room=1))
+    await channel.publish([Message("", "q", b"x", Properties())])
+    sending = asyncio.create_task(channel.publish([Message("", "q", b"x" * WRITE_SIZE, Properties())] * 3))
     wire.closed.set_result(None)
-    assert not (await sending).answered.done()
+    assert not (await sending).done.done()

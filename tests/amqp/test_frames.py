@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from pamqp import body, commands, header, heartbeat
 from pamqp.commands import Basic
 
-from src.amqp import frame_reader, frames
-from src.amqp.frames import UNDECODABLE, Delivery, Properties, tolerable_header, tolerable_method
+from src.amqp import assembling, encoding, frame_reader, frames, sanitizing
+from src.amqp.frames import UNDECODABLE, Delivery, Properties
+from src.amqp.sanitizing import sanitize_header, sanitize_method
 from tests.support.marshalled import NAMES, nested, payload, short, table
 
-TAPPED, PLAIN = 1, 2
+HANDLED, PLAIN = 1, 2
 """Channels."""
 SHORT_STRINGS = [name for name in NAMES if Basic.Properties.amqp_type(name) == "shortstr"]
 SOUND = Basic.Properties(
@@ -66,7 +67,7 @@ def decoded(data: bytes) -> header.ContentHeader:
 
 def assert_salvaged(bad: dict[str, bytes]) -> None:
     """The lost ones are named, the sound ones kept, but for the headers, which give way."""
-    content = decoded(tolerable_header(payload(PIECES | bad)))
+    content = decoded(sanitize_header(payload(PIECES | bad)))
     lost = [name for name in NAMES if name in bad and name != "headers"] or ["headers"]
     assert content.body_size == 5
     assert content.properties.headers == {UNDECODABLE: ", ".join(lost)}
@@ -81,7 +82,7 @@ def test_a_bad_property_is_named_and_the_sound_ones_are_kept(name: str, piece: b
 
 @pytest.mark.parametrize(("name", "piece"), BAD)
 def test_a_bad_property_alone_becomes_a_header_that_names_it(name: str, piece: bytes) -> None:
-    assert decoded(tolerable_header(payload({name: piece}))).properties == Basic.Properties(headers={UNDECODABLE: name})
+    assert decoded(sanitize_header(payload({name: piece}))).properties == Basic.Properties(headers={UNDECODABLE: name})
 
 
 @given(st.lists(st.sampled_from(BAD), min_size=2, unique_by=lambda bad: bad[0]))
@@ -92,7 +93,7 @@ def test_bad_properties_together_are_all_named(bad: list[tuple[str, bytes]]) -> 
 @given(st.sets(st.sampled_from(NAMES)))
 def test_sound_properties_are_left_byte_for_byte(names: set[str]) -> None:
     sound = payload({name: PIECES[name] for name in names})
-    assert tolerable_header(sound) is sound
+    assert sanitize_header(sound) is sound
 
 
 @pytest.mark.parametrize("mode", [b"\x01", b"\x02"])
@@ -100,7 +101,7 @@ def test_sound_properties_are_left_byte_for_byte(names: set[str]) -> None:
 def test_every_sound_string_and_mode_is_left_as_it_is(text: str, mode: bytes) -> None:
     string = short(text.encode()[:255])
     pieces = {name: string for name in SHORT_STRINGS if name != "expiration"} | {"delivery_mode": mode}
-    assert tolerable_header(payload(pieces)) == payload(pieces)
+    assert sanitize_header(payload(pieces)) == payload(pieces)
 
 
 LISTS = st.one_of(
@@ -122,7 +123,7 @@ LISTS = st.one_of(
 @example(struct.pack(">H", Basic.Properties.flags["content_type"] | Basic.Properties.flags["timestamp"]) + b"\xffcut")
 @example(struct.pack(">HH", 1, 0x8000) + short(b"continued flags"))
 def test_whatever_the_property_list_holds_the_result_decodes(properties: bytes) -> None:
-    decoded(tolerable_header(struct.pack(">HHQ", 60, 0, 0) + properties))
+    decoded(sanitize_header(struct.pack(">HHQ", 60, 0, 0) + properties))
 
 
 def delivery(routing_key: bytes) -> bytes:
@@ -133,7 +134,7 @@ def delivery(routing_key: bytes) -> bytes:
 @given(st.one_of(st.binary(max_size=255), st.text().map(lambda text: text.encode()[:255])))
 @example(b"\xed\xa0\x80" + "é".encode() * 126)
 def test_whatever_the_routing_key_holds_the_method_decodes(routing_key: bytes) -> None:
-    tolerable = tolerable_method(delivery(routing_key))
+    tolerable = sanitize_method(delivery(routing_key))
     deliver = Basic.Deliver()
     deliver.unmarshal(tolerable[4:])
     assert (deliver.delivery_tag, deliver.exchange) == (1, "exchange")
@@ -193,9 +194,9 @@ def test_whatever_a_frame_holds_what_aiormq_is_given_decodes(sending: list[tuple
 
 
 @given(FRAMES)
-def test_whatever_a_frame_holds_what_is_tapped_is_read(sending: list[tuple[int, bytes]]) -> None:
+def test_whatever_a_frame_holds_what_is_handled_is_read(sending: list[tuple[int, bytes]]) -> None:
     deliver = b"\0\x3c\0\x3c" + short(b"tag") + struct.pack(">QB", 1, 0) + short(b"") + short(b"\xff")
-    data = b"".join(frames.frame(kind, TAPPED, payload_) for kind, payload_ in [(frames.METHOD, deliver), *sending])
+    data = b"".join(frames.frame(kind, HANDLED, payload_) for kind, payload_ in [(frames.METHOD, deliver), *sending])
     _, delivered = asyncio.run(decoded_of([data]))
     for each in delivered:
         each.routing_key.encode()
@@ -205,18 +206,18 @@ def test_whatever_a_frame_holds_what_is_tapped_is_read(sending: list[tuple[int, 
 @pytest.mark.parametrize("method", SENT, ids=lambda method: method.name)
 def test_a_method_that_is_cut_short_raises_in_aiormq_alone(method: Any) -> None:
     for size in range(6):
-        tolerable_method(struct.pack(">I", method.index) + b"\xff" * size)
+        sanitize_method(struct.pack(">I", method.index) + b"\xff" * size)
 
 
 def sound_or_salvaged(data: bytes) -> header.ContentHeader:
-    return decoded(tolerable_header(data))
+    return decoded(sanitize_header(data))
 
 
 @given(LISTS)
 @example(b"\xff\xff")
 def test_a_header_reads_as_pamqp_would_read_it(properties: bytes) -> None:
     data = struct.pack(">HHQ", 60, 0, 0) + properties
-    found, expected = frames.properties(data), sound_or_salvaged(data).properties
+    found, expected = sanitizing.properties(data), sound_or_salvaged(data).properties
     assert {name: getattr(found, name) or None for name in NAMES} == {name: expected[name] or None for name in NAMES}
 
 
@@ -246,7 +247,7 @@ def test_what_is_published_is_written_as_pamqp_writes_it(
     properties = Basic.Properties(**{name: getattr(given_, name) for name in NAMES if name != "cluster_id"})
     pieces = [content[begin : begin + limit] for begin in range(0, len(content), limit)]
     expected: list[Any] = [publish, header.ContentHeader(0, len(content), properties), *map(body.ContentBody, pieces)]
-    written = [frames.publish(7, "exchange", routing_key, mandatory), *frames.content(7, given_, content, limit)]
+    written = [encoding.publish(7, "exchange", routing_key, mandatory), *encoding.content(7, given_, content, limit)]
     assert b"".join(written) == b"".join(pamqp.frame.marshal(each, 7) for each in expected)
 
 
@@ -267,8 +268,8 @@ def sent() -> list[bytes]:
     contents = [(payload({}, size=0), b""), (bad, b"{}"), (payload(PIECES, size=9), b"123456789")]
     sending = [pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
     for tag, (content, data) in enumerate(contents, start=1):
-        sending += message(TAPPED, tag, content, data, size=4) + message(PLAIN, tag, content, data)
-        sending.append(pamqp.frame.marshal(commands.Basic.Ack(tag), TAPPED))
+        sending += message(HANDLED, tag, content, data, size=4) + message(PLAIN, tag, content, data)
+        sending.append(pamqp.frame.marshal(commands.Basic.Ack(tag), HANDLED))
     return [*sending, pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
 
 
@@ -276,15 +277,15 @@ DELIVERED = [(1, b"", 0, {}), (2, b"{}", 2, {UNDECODABLE: "timestamp"}), (3, b"1
 
 
 def tolerated(frame: bytes) -> bytes:
-    return frames.frame(frame[0], frame[2], tolerable_header(frame[7:-1])) if frame[0] == frames.HEADER else frame
+    return frames.frame(frame[0], frame[2], sanitize_header(frame[7:-1])) if frame[0] == frames.HEADER else frame
 
 
-def is_tapped(frame: bytes) -> bool:
-    return frame[2] == TAPPED and not (frame[0] == frames.METHOD and frame[7:11] == frames.ACK)
+def is_handled(frame: bytes) -> bool:
+    return frame[2] == HANDLED and not (frame[0] == frames.METHOD and frame[7:11] == frames.ACK)
 
 
 async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes], list[Delivery]]:
-    """What aiormq reads of a stream that comes in these pieces, marshalled again, and what the tap is given."""
+    """What aiormq reads of a stream that comes in these pieces, marshalled again, and what the handler gets."""
     read, delivered = await decoded_of(pieces, limit)
     return [pamqp.frame.marshal(frame, channel) for channel, frame in read], delivered
 
@@ -292,7 +293,7 @@ async def received(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[bytes]
 async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tuple[int, Any]], list[Delivery]]:
     """The same, as pamqp has decoded it: channels and frames."""
     reader, delivered = frame_reader.FrameReader(asyncio.get_running_loop()), list[Delivery]()
-    reader.taps[TAPPED] = frames.DeliveryAssembler(delivered.append, limit)
+    reader.frame_handlers[HANDLED] = assembling.DeliveryAssembler(delivered.append, limit)
     receiver = FrameReceiver(reader)
     for piece in pieces:
         reader.feed_data(piece)
@@ -307,7 +308,7 @@ async def decoded_of(pieces: Sequence[bytes], limit: int = 4) -> tuple[list[tupl
 def assert_received(pieces: Sequence[bytes]) -> None:
     read, delivered = asyncio.run(received(pieces))
     alive = pamqp.frame.marshal(heartbeat.Heartbeat(), 0)
-    expected = [tolerated(frame) for frame in sent() if not is_tapped(frame)]
+    expected = [tolerated(frame) for frame in sent() if not is_handled(frame)]
     assert [frame for frame in read if frame != alive] == [frame for frame in expected if frame != alive]
     assert [(d.tag, d.body, d.size, d.properties.headers or {}) for d in delivered] == DELIVERED
 
@@ -322,16 +323,32 @@ def test_the_reader_gives_the_same_frames_byte_by_byte() -> None:
     assert_received([bytes([byte]) for byte in b"".join(sent())])
 
 
-def test_aiormq_sees_a_sign_of_life_though_every_frame_is_tapped() -> None:
-    read, delivered = asyncio.run(received(message(TAPPED, 1, payload({}, size=0), b"")))
+def test_aiormq_sees_a_sign_of_life_though_every_frame_is_handled() -> None:
+    read, delivered = asyncio.run(received(message(HANDLED, 1, payload({}, size=0), b"")))
     assert read == [pamqp.frame.marshal(heartbeat.Heartbeat(), 0)]
     assert len(delivered) == 1
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_on_a_tapped_channel_raise(data: bytes) -> None:
+def test_no_bytes_on_a_handled_channel_raise(data: bytes) -> None:
     """A broker that breaks the protocol is aiormq's to complain of."""
-    deliveries = frames.DeliveryAssembler(lambda _: None, limit=10)
+    deliveries = assembling.DeliveryAssembler(lambda _: None, limit=10)
     deliver = pamqp.frame.marshal(commands.Basic.Deliver("c", 1, exchange="", routing_key="k"), 1)[7:-1]
     for kind, payload_ in ((frames.METHOD, deliver), (frames.HEADER, struct.pack(">HHQ", 60, 0, len(data)) + data)):
         assert deliveries(kind, payload_)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_the_reader_knows_whether_a_resource_alarm_blocks_the_connection(cut: int) -> None:
+    async def blocked(*told: pamqp.frame.FrameTypes) -> bool:
+        reader = frame_reader.FrameReader(asyncio.get_running_loop())
+        data = b"".join(pamqp.frame.marshal(each, 0) for each in told)
+        for at in range(0, len(data), cut):
+            reader.feed_data(data[at : at + cut])
+        return reader.blocked
+
+    alarm, over = commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()
+    assert not asyncio.run(blocked())
+    assert asyncio.run(blocked(alarm))
+    assert not asyncio.run(blocked(alarm, over))
+    assert asyncio.run(blocked(alarm, over, alarm, heartbeat.Heartbeat()))

@@ -7,9 +7,10 @@ import pytest
 from pamqp import commands, header
 
 from src.amqp import frames
-from src.amqp.batch_subscriber import Batch, BatchLimits, Window
+from src.amqp.batch import Batch, BatchLimits
+from src.amqp.window import Window
 
-PARTITION = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, counts=True)
+PARTITION = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000, has_delivery_count=True)
 CLASSIC = BatchLimits(prefetch=400, requests=200, body_bytes=1000, window_bytes=100_000)
 FRESH: dict[str, Any] = {}
 FORGED = {"x-delivery-count": 7}
@@ -23,8 +24,8 @@ def arrive(window: Window, tag: int, redelivered: bool, headers: dict[str, Any] 
     described = header.ContentHeader(0, 0, properties).marshal()
     if isinstance(headers, bytes):
         described = described[:14] + headers
-    window.tap(frames.METHOD, frames.DELIVER + deliver.marshal())
-    window.tap(frames.HEADER, described)
+    window.handle_frame(frames.METHOD, frames.DELIVER + deliver.marshal())
+    window.handle_frame(frames.HEADER, described)
 
 
 async def batches(limits: BatchLimits, *arrived: tuple[bool, dict[str, Any] | bytes]) -> list[Batch]:
@@ -54,17 +55,17 @@ async def test_what_has_come_back_twice_to_a_partition_is_taken_alone_until_the_
         PARTITION, (True, count(3)), (True, count(2)), (True, count(1)), (False, FRESH), (False, FRESH)
     )
     assert sizes(taken) == [1, 1, 3]
-    assert [batch.suspect for batch in taken] == [True, True, False]
+    assert [batch.suspected for batch in taken] == [True, True, False]
 
 
 async def test_a_batch_ends_before_what_is_taken_alone() -> None:
     taken = await batches(PARTITION, (False, FRESH), (True, count(2)), (True, count(1)))
-    assert [(len(batch.deliveries), batch.suspect) for batch in taken] == [(1, False), (1, True), (1, False)]
+    assert [(len(batch.deliveries), batch.suspected) for batch in taken] == [(1, False), (1, True), (1, False)]
 
 
 async def test_where_no_queue_counts_whatever_has_come_back_is_taken_alone() -> None:
     taken = await batches(CLASSIC, (True, FRESH), (True, count(0)), (False, FRESH))
-    assert [batch.suspect for batch in taken] == [True, True, False]
+    assert [batch.suspected for batch in taken] == [True, True, False]
 
 
 async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_nor_is_it_in_the_next_window() -> None:
@@ -73,13 +74,13 @@ async def test_where_no_queue_counts_what_comes_back_among_others_is_no_suspect_
     for tag, redelivered in enumerate([True, False, True], start=1):
         arrive(window, tag, redelivered, FRESH)
     taken = [await window.take() for _ in range(3)]
-    assert [batch and batch.suspect for batch in taken] == [True, False, False]
-    following = window.following()
+    assert [batch and batch.suspected for batch in taken] == [True, False, False]
+    following = window.next_window()
     following.channel = cast("Any", None)
     arrive(following, 1, True, FRESH)
     again = await following.take()
     assert again
-    assert not again.suspect
+    assert not again.suspected
 
 
 @pytest.mark.parametrize("limits", [PARTITION, CLASSIC], ids=["partition", "classic"])
@@ -90,4 +91,4 @@ async def test_a_forged_count_makes_no_suspect_of_what_has_not_come_back(limits:
 @pytest.mark.parametrize("headers", [BROKEN, {"x-delivery-count": "2"}, FRESH], ids=["broken", "text", "none"])
 async def test_what_comes_back_without_a_count_that_can_be_read_is_taken_alone(headers: dict[str, Any] | bytes) -> None:
     taken = await batches(PARTITION, (True, headers), (True, count(1)))
-    assert [batch.suspect for batch in taken] == [True, False]
+    assert [batch.suspected for batch in taken] == [True, False]

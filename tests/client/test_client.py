@@ -79,6 +79,8 @@ class Proxy:
 
     target: URL
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    silent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: the connections stay, and nothing comes through."""
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> URL:
@@ -98,18 +100,18 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection(self.target.host, self.target.port or 5672)
         self.writers += [writer, outer]
-        for pipe in (_pipe(reader, outer), _pipe(inner, writer)):
+        for pipe in (self._pipe(reader, outer), self._pipe(inner, writer)):
             task = asyncio.create_task(pipe)
             self.running.add(task)
             task.add_done_callback(self.running.discard)
 
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while piece := await reader.read(2**16):
-            writer.write(piece)
-            await writer.drain()
-    writer.transport.abort()
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while piece := await reader.read(2**16):
+                if not self.silent.is_set():
+                    writer.write(piece)
+                    await writer.drain()
+        writer.transport.abort()
 
 
 @pytest.fixture
@@ -312,6 +314,78 @@ async def test_a_call_in_flight_ends_when_its_client_is_closed(rabbitmq_url: str
         await call
     with pytest.raises(ConnectionError, match="the client is closed"):
         await db.call("user.get")
+
+
+async def _enter_events(db: Client) -> None:
+    async with db.events():
+        pass
+
+
+OPERATIONS: dict[str, Callable[[Client], Awaitable[object]]] = {
+    "call": lambda db: db.call("user.get"),
+    "send": lambda db: db.send("user.get"),
+    "serving": lambda db: db.serving(),
+    "events": _enter_events,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("moment", ["first", "later"])
+async def test_whatever_waits_for_a_silent_broker_ends_when_its_client_is_closed(
+    proxy: Proxy, standin: StandIn, operation: Callable[[Client], Awaitable[object]], moment: str
+) -> None:
+    standin.answer = standin.echo
+    db = await Client(str(await proxy.start()), standin.name, timeout=10 * SOON).__aenter__()
+    if moment == "later":
+        await db.call("user.get")
+    proxy.silent.set()
+    waiting = [asyncio.ensure_future(operation(db)) for _ in range(5)]
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(db.__aexit__(None, None, None))
+    async with asyncio.timeout(SOON):
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert not closing.done()  # the broker does not say goodbye
+    proxy.cut()
+    await closing
+    assert [str(error) for error in ended] == ["the client is closed"] * 5
+    assert db.in_flight == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_calls_that_have_just_begun_end_when_their_client_is_closed(
+    rabbitmq_url: str, standin: StandIn, turns: int
+) -> None:
+    async with Client(rabbitmq_url, standin.name, timeout=10 * SOON) as db:
+        calls = [asyncio.ensure_future(db.call("user.get")) for _ in range(50)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(SOON):
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {str(error) for error in ended} == {"the client is closed"}
+
+
+async def test_events_of_a_silent_broker_are_given_up(proxy: Proxy, standin: StandIn) -> None:
+    async with Client(str(await proxy.start()), standin.name, timeout=0.3) as db:
+        async with db.events():
+            proxy.silent.set()  # the block ends all the same
+        with pytest.raises(ConnectionError, match=r"no answer within 0\.3 s"):
+            await _enter_events(db)
+        proxy.cut()
+
+
+async def test_a_listener_ends_when_its_client_is_closed(rabbitmq_url: str, standin: StandIn) -> None:
+    async with Client(rabbitmq_url, standin.name) as db, db.events() as events:
+        waiting = asyncio.ensure_future(anext(aiter(events)))
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionError):
+        async with asyncio.timeout(SOON):
+            await waiting
+
+
+@pytest.mark.parametrize("message_id", ["", "m" * 256, "é" * 128])
+async def test_a_message_id_that_amqp_does_not_hold_is_told_at_once(db: Client, message_id: str) -> None:
+    with pytest.raises(ValueError, match="a message_id has 1 to 255 bytes"):
+        await db.call("user.get", message_id=message_id)
 
 
 async def test_what_is_sent_is_persistent_and_wants_no_reply(db: Client, standin: StandIn) -> None:

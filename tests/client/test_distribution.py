@@ -19,10 +19,12 @@ UV = str(harness.ROOT / "dev/uv.sh")
 FROM_SRC = [
     "amqp/__init__.py",
     "amqp/connections.py",
+    "amqp/encoding.py",
+    "amqp/frame_reader.py",
     "amqp/frames.py",
-    "amqp/stream.py",
+    "amqp/sanitizing.py",
+    "backoff.py",
     "errors.py",
-    "pauses.py",
     "wire.py",
 ]
 MOST_DISTRIBUTIONS = 12

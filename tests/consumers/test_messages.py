@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src import errors, wire
-from src.amqp import frames
+from src.amqp import encoding
 from src.amqp.frames import UNDECODABLE, Delivery, Message, Properties
-from src.consumers.decoder import Decoder, Received
-from src.consumers.messages import Settled, parked
+from src.consumers import dead_letter
+from src.consumers.decoder import Decoder
+from src.consumers.messages import Received, Settled, parked
 from src.models import entities
 from src.processing.request import Event, Outcome, State
 
@@ -72,14 +73,15 @@ def messages(hostile: Hostile) -> Iterator[Message]:
     for more, outcome in itertools.product(({}, copied), outcomes(hostile.detail)):
         settled = Settled(received(hostile, more), outcome)
         events = settled.events(NAMES)
-        letters = [settled.dead_letter(NAMES, answered=answered) for answered in (True, False)]
+        reasons = filter(None, (dead_letter.reason(settled, replied=replied) for replied in (True, False)))
+        letters = [dead_letter.message(settled, reason, NAMES) for reason in reasons]
         yield from filter(None, [settled.reply(), *events, *(parked(event, NAMES) for event in events), *letters])
 
 
 def written(message: Message) -> Sequence[bytes]:
     """The method's frame and the header's."""
-    header = frames.content(1, message.properties, b"", SMALLEST)
-    return [frames.publish(1, message.exchange, message.routing_key, message.mandatory), b"".join(header)]
+    header = encoding.content(1, message.properties, b"", SMALLEST)
+    return [encoding.publish(1, message.exchange, message.routing_key, message.mandatory), b"".join(header)]
 
 
 @given(HOSTILE)
@@ -94,3 +96,20 @@ def test_whatever_a_request_holds_what_tells_of_it_fits_the_smallest_frame(hosti
 def test_a_partition_key_is_copied_whole_or_not_at_all(key: str, copied: str | None) -> None:
     letters = [message for message in messages(Hostile("a", "b", key, "c")) if message.exchange == NAMES.dead]
     assert {(letter.properties.headers or {}).get(wire.PARTITION_KEY) for letter in letters} == {copied}
+
+
+@pytest.mark.parametrize(("subject", "written_as"), [("", None), ("row", "row")])
+def test_an_event_without_a_row_has_no_subject(subject: str, written_as: str | None) -> None:
+    event = Event("session.create.failed", subject, None, "2026-01-01T00:00:00.000000Z", b"{}")
+    outcome = Outcome(State.REJECTED, "x", b"{}", wire.PROBLEM, events=(event,))
+    (message,) = Settled(received(WORST, {}), outcome).events(NAMES)
+    assert (message.properties.headers or {}).get(f"{wire.CLOUD_EVENT}subject") == written_as
+
+
+@given(HOSTILE)
+def test_no_attribute_of_an_event_is_empty(hostile: Hostile) -> None:
+    """CloudEvents 1.0: every attribute that is present is a non-empty string."""
+    for message in messages(hostile):
+        headers = message.properties.headers or {}
+        attributes = {name: value for name, value in headers.items() if name.startswith(wire.CLOUD_EVENT)}
+        assert all(attributes.values()), attributes

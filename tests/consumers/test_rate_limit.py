@@ -18,7 +18,8 @@ from src import errors, service
 from src.admin.findings import Level
 from src.consumers.rate_limit import RateLimit
 from src.redis_client import RedisClient
-from src.service import Service, answering_http
+from src.service import Service
+from src.startup import serving_http
 from tests.faults.test_watched import frozen
 from tests.support import harness, requester, scraped
 from tests.support.requester import Requester
@@ -119,13 +120,13 @@ async def test_each_sender_is_counted_apart_whatever_its_name(redis_url: str, se
 async def test_what_is_counted_is_forgotten_by_redis_itself(redis_url: str) -> None:
     async with replicas(redis_url, 2, 60) as (one, _), Redis.from_url(redis_url) as raw:
         await one.admit(["ada"])
-        assert 0 < await raw.pttl(one._cache._key("limit:60:ada")) <= 63_000
+        assert 0 < await raw.pttl(one._redis._key("limit:60:ada")) <= 63_000
 
 
 async def test_what_is_no_count_of_ours_is_counted_anew(redis_url: str) -> None:
     async with replicas(redis_url, 1, 3600) as (one, other), Redis.from_url(redis_url) as raw:
-        await raw.set(one._cache._key("limit:3600:text"), "of another's")
-        await raw.hset(one._cache._key("limit:3600:hash"), "of another's", "too")
+        await raw.set(one._redis._key("limit:3600:text"), "of another's")
+        await raw.hset(one._redis._key("limit:3600:hash"), "of another's", "too")
         senders = ["ada", "text", "hash"]
         assert await one.admit(senders) == [None] * 3
         assert None not in await other.admit(senders)
@@ -147,14 +148,15 @@ async def test_two_replicas_serve_no_more_of_a_sender_than_the_limit(
 
 def _spied(running: Service) -> list[str]:
     """The senders that this replica asks for, in a list that grows."""
-    senders, admit = list[str](), running.subscribers._admit
-    assert admit
+    senders, limit = list[str](), running.rate_limit
+    assert limit
+    admit = limit.admit
 
     async def noted(asked: Any) -> list[float | None]:
         senders.extend(asked)
         return await admit(asked)
 
-    running.subscribers._admit = noted
+    vars(limit)["admit"] = noted
     return senders
 
 
@@ -266,7 +268,7 @@ async def test_a_client_is_told_when_to_come_back(own_settings: config.Settings,
 async def test_without_a_limit_nothing_is_counted(own_settings: config.Settings, redis_url: str) -> None:
     settings = own_settings.model_copy(update={"redis_url": SecretStr(redis_url)})
     async with serving(settings) as (running, db):
-        assert running.subscribers._admit is None
+        assert running.rate_limit is None
         await db.ask("session.count")
         async with RedisClient(redis_url, settings.service_name, PATIENT) as cache:
             assert await cache.get_prefix("") == {}
@@ -292,7 +294,7 @@ async def test_a_redis_that_lets_nobody_in_costs_the_limit_and_one_warning(
     url = URL(private_redis.url).with_port(closed) if wrong == "away" else URL(private_redis.url)
     settings = limited(own_settings, str(url.with_password("geheim")), "1/h").model_copy(update={"http_port": http})
     with unlimited(20):
-        async with serving(settings) as (running, db), answering_http(running):
+        async with serving(settings) as (running, db), serving_http(running):
             for number in range(10):
                 assert (await db.ask("session.create", {}, f"id-{number}")).problem is None
                 assert (await db.ask("session.count")).problem is None

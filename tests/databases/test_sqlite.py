@@ -20,8 +20,9 @@ from src import dialects, service
 from src.admin import exposition
 from src.admin.findings import Level
 from src.base import Base
-from src.database import Database, translate
-from src.dialects import Unservable, dialect, sqlite
+from src.database import Database
+from src.dialects import UnusableDatabase, dialect, sqlite
+from src.dialects.driver_errors import translate
 from src.errors import Transient, Unavailable
 from src.models.session import Session, entity
 from src.models.user import User
@@ -91,10 +92,10 @@ async def test_there_may_be_more_values_than_a_statement_may_have_parameters(dat
     async with database.session() as session:
         await _limit_parameters(session, 999)
         session.add_all([User(id=each, username=str(each)) for each in ids[::10_000]])
-        among = database.dialect.among(User.id, "ids")
-        assert {*await session.scalars(sa.select(User.id).where(among), {"ids": ids})} == {*ids[::10_000]}
-        among = database.dialect.among(inbox.c.key, "keys")
-        assert (await session.scalars(sa.select(inbox.c.key).where(among), {"keys": keys})).all() == []
+        in_parameter = database.dialect.in_parameter(User.id, "ids")
+        assert {*await session.scalars(sa.select(User.id).where(in_parameter), {"ids": ids})} == {*ids[::10_000]}
+        in_parameter = database.dialect.in_parameter(inbox.c.key, "keys")
+        assert (await session.scalars(sa.select(inbox.c.key).where(in_parameter), {"keys": keys})).all() == []
     await database.dispose()
 
 
@@ -111,14 +112,14 @@ def test_rows_that_come_to_refer_to_each_other_in_a_batch_are_written_together(
     first, second = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
     with World.beside(postgres_url, template) as world:
         world.begin()
-        outcomes, halvings = world.play(
+        outcomes, bisections = world.play(
             [
                 Sent("folder.create", {"id": first, "name": "first"}),
                 Sent("folder.create", {"id": second, "name": "second", "parent_id": first}),
                 Sent("folder.update", {"id": first, "parent_id": second}),
             ]
         )
-    assert ([outcome.state for outcome in outcomes], halvings) == ([State.SERVED] * 3, 0)
+    assert ([outcome.state for outcome in outcomes], bisections) == ([State.SERVED] * 3, 0)
 
 
 async def test_a_database_in_memory_is_one_for_all_who_ask() -> None:
@@ -164,7 +165,7 @@ def test_a_missing_driver_is_told_with_the_extra_that_has_it(
     name: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(dialects.of(name)), "driver", "nowhere")
-    with pytest.raises(Unservable, match=f"needs nowhere: install the extra {extra}."):
+    with pytest.raises(UnusableDatabase, match=f"needs nowhere: install the extra {extra}."):
         Database(f"{name}:///x")
 
 
@@ -178,7 +179,7 @@ async def test_a_file_is_served_by_one_process_whatever_it_is_called(settings: c
             assert (ended.code, ended.err) == (FAILED, f"{path} is served by another process.\n")
         first.kill()
         await first.wait()
-    with Database(settings.dsn).alone(), pytest.raises(Unservable), Database(settings.dsn).alone():
+    with Database(settings.dsn).exclusive(), pytest.raises(UnusableDatabase), Database(settings.dsn).exclusive():
         pass
 
 

@@ -1,6 +1,7 @@
 """What a page tells its reader to type, a test has typed."""
 
 import importlib
+import re
 
 import pytest
 
@@ -29,3 +30,19 @@ def test_every_command_is_run_by_a_test(page: str) -> None:
 def test_there_are_commands_on_the_pages() -> None:
     known = {"README.md", "docs/deploy.md", "docs/library.md", "docs/operations.md"}
     assert {page for page in PAGES if pages.shown(page)} == known
+
+
+PATH = re.compile(r"`((?:src|docs|tests|dev|migrations)/[\w/.-]+|config\.py|main\.py|broker\.py|\.env\.example)`")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md", "docs/operations.md", "docs/library.md"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    paths = PATH.findall((pages.ROOT / page).read_text())
+    assert [path for path in paths if not (pages.ROOT / path).exists()] == []
+
+
+def test_every_file_that_the_architecture_page_names_by_its_name_exists() -> None:
+    text = (pages.ROOT / "docs/architecture.md").read_text()
+    names = set(re.findall(r"`(\w+\.py)`", text))
+    known = {path.name for path in pages.ROOT.glob("src/**/*.py")} | {"config.py", "main.py", "broker.py"}
+    assert sorted(names - known) == []

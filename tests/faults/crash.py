@@ -5,11 +5,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.confirm_channel import ConfirmChannel
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Settled
-from src.consumers.subscribers import Subscribers
+from src.consumers.settlement import Settlement
 from src.errors import UnknownOperation
 from src.processing import inbox
 from src.processing.read_batch import BatchReader
@@ -53,8 +53,8 @@ POINTS: dict[str, tuple[Callable[[Any, Count], Any], Any, str, int]] = {
     "decoded": (before, UnitOfWork, "apply", 3),
     "before commit": (after, inbox, "record", 3),
     "after commit": (after, UnitOfWork, "apply", 3),
-    "publishing": (after, ConfirmChannel, "send", 3),
-    "after confirm": (after, Subscribers, "_publish", 3),
+    "publishing": (after, ConfirmChannel, "publish", 3),
+    "after confirm": (after, Settlement, "publish", 3),
     "after ack": (after, Batch, "ack", 3),
 }
 """When it is, of what, and at which call: that of a single request, or that of a batch."""
@@ -64,7 +64,7 @@ DEADLY: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "decoding": (Decoder, "decode", lambda _, delivery: delivery.body),
     "handling": (UnitOfWork, "_handle", lambda _, __, request: request.data),
     "reading": (BatchReader, "_outcome", lambda _, __, request: request.data),
-    "refusing": (Decoder, "refuse", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
+    "refusing": (Decoder, "reject", lambda _, given, problem: isinstance(problem, UnknownOperation) and given.body),
     "answering": (Settled, "reply", lambda settled: settled.received.delivery.body),
 }
 """When a request that has the poison in it is the end: at which call, and where in its arguments it is."""

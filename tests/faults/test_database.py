@@ -63,7 +63,7 @@ async def test_reads_are_answered_while_the_database_is_down_though_writes_that_
         assert (await db.ask("session.count")).document == {"count": 1}
 
 
-async def test_reads_that_come_back_while_the_database_is_down_are_answered_though_they_are_suspects(
+async def test_reads_that_come_back_while_the_database_is_down_are_answered_though_they_are_suspected(
     fragile: config.Settings, postgres: PostgresServer
 ) -> None:
     impatient, reads = fragile.model_copy(update={"read_ttl": 2}), harness.names(fragile).reads

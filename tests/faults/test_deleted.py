@@ -15,7 +15,7 @@ from dev.rabbitmq import RabbitServer
 from src import wire
 from src.amqp import topology_recovery
 from src.amqp.frames import Message, Properties
-from src.amqp.publisher import RETRY_ALWAYS
+from src.amqp.publisher import RetryPolicy
 from src.service import Service
 from tests.support import harness, requester
 from tests.support.requester import Collected, Requester
@@ -28,7 +28,7 @@ async def shared(postgres_url: str, template: str, private_rabbitmq: RabbitServe
     """A service of two partitions that looks often for what is missing."""
     async with harness.isolated(postgres_url, template, private_rabbitmq.url) as settings:
         chosen = settings.model_copy(update={"write_partitions": PARTITIONS})
-        with mock.patch.object(topology_recovery, "LOOK", 0.2):
+        with mock.patch.object(topology_recovery, "CHECK_INTERVAL", 0.2):
             async with harness.running(chosen) as started:
                 yield started
         await harness.delete_topology(chosen)
@@ -104,7 +104,7 @@ async def test_what_is_published_to_an_exchange_that_is_missing_is_there_once_it
         letters = [Message(names.dead, str(n), b"", Properties(message_id=str(n)), mandatory=True) for n in range(300)]
         before = (await raw.queue_declare(names.dead, passive=True)).message_count or 0
         async with asyncio.timeout(harness.DEADLINE):
-            assert await service.publisher.publish(letters, RETRY_ALWAYS) == [True] * 300
+            assert await service.publisher.publish(letters, RetryPolicy.UNTIL_CONFIRMED) == [True] * 300
         assert (await raw.queue_declare(names.dead, passive=True)).message_count == before + 300
 
 

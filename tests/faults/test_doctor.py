@@ -1,6 +1,9 @@
 """What stands in the way of serving is found by one look, with what to do about it."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +20,8 @@ from dev.rabbitmq import RabbitServer
 from src import service
 from src.admin import broker_checks, database_checks, doctor
 from src.admin.findings import Finding, Level
+from src.admin.health import Health
+from src.database import Database
 from tests.faults.test_broker import memory_alarm
 from tests.faults.test_watched import frozen
 from tests.support import forked, harness, pages
@@ -121,7 +126,7 @@ async def test_a_missing_plugin_is_found_where_there_are_partitions(
     shaky: config.Settings, private_rabbitmq: RabbitServer
 ) -> None:
     assert await found(shaky, Level.BROKEN, write_partitions=2) == []
-    with mock.patch.object(broker_checks, "HASHING", "x-of-no-plugin"):
+    with mock.patch.object(broker_checks, "HASH_EXCHANGE", "x-of-no-plugin"):
         assert "rabbitmq-plugins enable" in await finding(shaky, Level.BROKEN, write_partitions=2)
         assert await found(shaky, Level.BROKEN) == []
 
@@ -138,7 +143,7 @@ async def test_an_alarm_of_the_broker_is_found(shaky: config.Settings, private_r
 )
 def test_the_version_of_the_broker_says_what_it_cannot_do(version: str, level: Level) -> None:
     connection = cast("Any", SimpleNamespace(server_properties={"version": version}))
-    assert broker_checks._version(connection, "host:5672").level is level
+    assert broker_checks._check_version(connection, "host:5672").level is level
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
@@ -163,6 +168,82 @@ async def test_a_schema_that_is_behind_is_broken_and_one_that_is_ahead_a_warning
     assert "./db migrate" in await finding(settings, Level.BROKEN)
     await harness.execute(settings.dsn, "INSERT INTO alembic_version VALUES ('of tomorrow')")
     assert [line for line in await found(settings, Level.WARNING) if "ahead of this version" in line]
+
+
+FOREIGN = "belongs to another application"
+
+
+async def test_a_database_of_another_application_is_broken_and_not_served(
+    empty_settings: config.Settings,
+) -> None:
+    await harness.execute(
+        empty_settings.dsn,
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('of another application')",
+        "CREATE TABLE users (id serial PRIMARY KEY)",
+    )
+    assert FOREIGN in await finding(empty_settings, Level.BROKEN)
+    database = Database(empty_settings.dsn)
+    state = Health(database, mock.AsyncMock(), [])
+    assert FOREIGN in (await state.ready())["schema"]
+    assert not (await database.check()).ok
+    await database.dispose()
+    served = await asyncio.to_thread(forked.run, "main.py", "serve", **harness.environment(empty_settings))
+    assert (served.code, FOREIGN in served.err.splitlines()[-1]) == (1, True), served.err
+
+
+async def test_a_database_that_does_not_hold_every_text_is_refused(postgres_url: str, rabbitmq_url: str) -> None:
+    async with made(postgres_url, rabbitmq_url, "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'") as settings:
+        said = "encoding LATIN1 does not hold every text"
+        assert said in await finding(settings, Level.BROKEN)
+        for command in ("migrate", "serve"):
+            ended = await asyncio.to_thread(forked.run, "main.py", command, **harness.environment(settings))
+            assert (ended.code, said in ended.err.splitlines()[-1]) == (1, True), ended.err
+
+
+async def test_a_locale_that_knows_no_case_is_a_warning(postgres_url: str, rabbitmq_url: str) -> None:
+    async with made(postgres_url, rabbitmq_url, "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'") as settings:
+        assert [line for line in await found(settings, Level.WARNING) if "folds the case of ASCII letters only" in line]
+
+
+KEEP_NOTHING = "CREATE FUNCTION keep_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+KEPT_BY_NOBODY = "CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION keep_nothing()"
+
+
+@pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        (
+            (KEEP_NOTHING, "CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION keep_nothing()"),
+            "trigger t",
+        ),
+        (("CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING",), "rule r"),
+        (("ALTER TABLE users ENABLE ROW LEVEL SECURITY",), "row security"),
+    ],
+    ids=["trigger", "rule", "row security"],
+)
+async def test_what_changes_rows_behind_the_service_is_a_warning(
+    settings: config.Settings, statements: tuple[str, ...], named: str
+) -> None:
+    await harness.execute(settings.dsn, *statements)
+    assert [line for line in await found(settings, Level.WARNING) if f": {named} on users" in line]
+
+
+@asynccontextmanager
+async def made(postgres_url: str, rabbitmq_url: str, options: str) -> AsyncIterator[config.Settings]:
+    """Settings of a database that was created with these options."""
+    name = f"db_test_{uuid.uuid4().hex[:12]}"
+    await harness.execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+    url = str(URL(postgres_url).with_path(f"/{name}"))
+    async with harness.named(url, rabbitmq_url) as settings:
+        yield settings
+    await harness.execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def empty_settings(postgres_url: str, rabbitmq_url: str) -> AsyncIterator[config.Settings]:
+    async with made(postgres_url, rabbitmq_url, "") as settings:
+        yield settings
 
 
 async def test_rights_that_are_missing_are_named(fragile: config.Settings, postgres: PostgresServer) -> None:
@@ -200,7 +281,7 @@ async def test_clocks_that_differ_are_found(settings: config.Settings, hours: in
 
 
 def reached(rabbitmq_url: str, dsn: str) -> list[Finding]:
-    return doctor._reach(rabbitmq_url, dsn)
+    return doctor._check_transport(rabbitmq_url, dsn)
 
 
 HERE = ["localhost", "127.0.0.1", "127.0.0.2", "[::1]"]
@@ -230,7 +311,7 @@ def test_to_another_host_there_is_tls_and_a_user_of_ones_own(rabbitmq_url: str, 
 
 
 async def test_a_frozen_database_is_a_finding(fragile: config.Settings, postgres: PostgresServer) -> None:
-    with mock.patch.object(database_checks, "PATIENCE", 0.5), frozen(postgres):
+    with mock.patch.object(database_checks, "TIMEOUT", 0.5), frozen(postgres):
         said = await finding(fragile, Level.BROKEN)
     assert f"PostgreSQL at 127.0.0.1:{URL(fragile.dsn).port}: no answer in time. Start it" in said
 

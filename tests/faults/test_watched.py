@@ -14,7 +14,8 @@ from dev.nodes import Node
 from dev.postgres import PostgresServer
 from dev.rabbitmq import RabbitServer
 from src.amqp import publisher
-from src.service import Service, answering_http
+from src.service import Service
+from src.startup import serving_http
 from src.telemetry import metrics
 from tests.faults import ending
 from tests.faults.test_broker import memory_alarm
@@ -30,7 +31,7 @@ LIVE, READY, METRICS = "/health/live", "/health/ready", "/metrics"
 async def watched(settings: config.Settings) -> AsyncIterator[tuple[Service, int]]:
     """The service in this process, and the port of its HTTP."""
     (port,) = ports.free(1)
-    async with harness.running(settings.model_copy(update={"http_port": port})) as service, answering_http(service):
+    async with harness.running(settings.model_copy(update={"http_port": port})) as service, serving_http(service):
         yield service, port
 
 
@@ -44,8 +45,8 @@ async def wrong(port: int) -> set[str]:
 @pytest.fixture(autouse=True)
 def nothing_noticed() -> None:
     """What a service of an earlier test has left behind counts in this process for ever."""
-    metrics.BROKER.over()
-    metrics.DATABASE.over()
+    metrics.BROKER.end_all()
+    metrics.DATABASE.end_all()
 
 
 async def becomes(port: int, *parts: str) -> None:
@@ -166,7 +167,7 @@ async def test_an_alarm_of_the_broker_is_an_outage(shaky: config.Settings, priva
     async with harness.running(shaky):
         pass  # declares
     async with contextlib.AsyncExitStack() as stack, requester.asking(shaky) as db:
-        stack.enter_context(mock.patch.multiple(publisher, CONFIRM_TIMEOUT=0.2, ROUND_TRIP=0.2))
+        stack.enter_context(mock.patch.multiple(publisher, CONFIRM_TIMEOUT=0.2, PROBE_TIMEOUT=0.2))
         answer = await db.publish("session.create", {})
         async with memory_alarm(private_rabbitmq):
             _, port = await stack.enter_async_context(watched(shaky))

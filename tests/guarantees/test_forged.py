@@ -6,7 +6,7 @@ import pytest
 
 import config
 from src.amqp.frames import Message, Properties
-from src.amqp.publisher import RETRY_TWICE_IF_LOST
+from src.amqp.publisher import RetryPolicy
 from src.service import Service
 from tests.guarantees.held import hold
 from tests.support import harness, requester
@@ -53,7 +53,9 @@ async def test_a_batch_of_forged_direct_replies_ends_its_connection_a_few_times_
         address, replies = await requester.collecting(raw)
         lost = losses(service)
         targets = [FORGED, address] * MANY
-        taken = await service.replier.publish([reply(target) for target in targets], RETRY_TWICE_IF_LOST)
+        taken = await service.replier.publish(
+            [reply(target) for target in targets], RetryPolicy.UNTIL_REFUSED_OR_LOST_THRICE
+        )
         await replies.take(MANY)
     assert taken == [False, True] * MANY
     assert 1 < len(lost) <= MOST_LOSSES

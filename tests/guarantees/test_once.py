@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 import config
 from src.database import Database
-from src.processing import inbox
+from src.processing import inbox, outcome_codec
 from src.processing.request import Outcome, inbox_key
 from src.service import Service
 from tests.guarantees.held import ask_together
@@ -58,7 +58,7 @@ async def test_what_another_version_has_served_is_answered_and_told_the_same(
     this = inbox.table.c.key == inbox_key("", "m")
     async with Database(settings.dsn).connect() as connection:
         row = await connection.scalar(sa.select(inbox.table.c.outcome).where(this))
-        other = stored(inbox.decode(row or b""), version)
+        other = stored(outcome_codec.decode(row or b""), version)
         await connection.execute(inbox.table.update().where(this).values(outcome=other))
         await connection.commit()
     again = await db.ask(*WRITES["create"], "m")

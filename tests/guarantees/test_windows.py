@@ -31,18 +31,18 @@ async def test_a_window_of_large_bodies_holds_a_bounded_number_of_bytes_and_none
         assert [answer.problem for answer in finished] == [None] * 201
         names = await harness.fetch(chosen.dsn, "SELECT username, version FROM users ORDER BY created_at")
         assert names == [(f"{number:03}", 1) for number in range(200)]
-        await becomes(service, narrow=True)
+        await becomes(service, reduced=True)
         await requester.finished([await db.publish("session.create", {}) for _ in range(2 * chosen.prefetch)])
-        await becomes(service, narrow=False)
+        await becomes(service, reduced=False)
 
 
 async def delivered(subscriber: BatchSubscriber, count: int) -> bool:
     return subscriber.window is not None and subscriber.window.delivered == count
 
 
-async def becomes(service: Service, *, narrow: bool) -> None:
+async def becomes(service: Service, *, reduced: bool) -> None:
     async def is_so() -> bool:
         window = service.broker.batch_subscribers[0].window
-        return window is not None and window.narrow == narrow
+        return window is not None and window.reduced == reduced
 
-    await harness.eventually(is_so, f"narrow is {narrow}")
+    await harness.eventually(is_so, f"reduced is {reduced}")

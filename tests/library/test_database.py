@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 import config
 from dev import ports
 from examples import databases
-from src import crud, library, revision
+from src import crud, library, schema
 from src.database import Database
 from src.errors import Conflict, Invalid, Unavailable
 from src.library import User
-from src.revision import Revision
+from src.schema import Revision
 from tests.library.conftest import execute
 from tests.support import harness
 
@@ -28,7 +28,7 @@ NOBODY = ["postgresql://nobody:wrong-password@127.0.0.1", "mysql://nobody:wrong-
 async def test_a_database_says_how_it_is(database: Database) -> None:
     found = await database.check()
     assert (found.ok, found.reachable, found.writable, found.error) == (True, True, True, None)
-    assert (found.schema, found.revision) == (Revision.CURRENT, revision._script().get_current_head())
+    assert (found.schema, found.revision) == (Revision.CURRENT, schema.scripts().get_current_head())
     assert found.latency is not None
     assert 0 < found.latency < 5
     async with database.session() as session:
@@ -222,7 +222,7 @@ from src.library import engine
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert ended.stderr.splitlines()[-1].startswith("config.WrongSettings: DATABASE_URL: names oracle")
+    assert ended.stderr.splitlines()[-1].startswith("src.settings.WrongSettings: DATABASE_URL: names oracle")
 
 
 def test_every_class_has_a_name_of_its_own() -> None:

@@ -36,11 +36,11 @@ def world(postgres_url: str, template: str) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pieces that hold two rows."""
-    monkeypatch.setattr(chunked_reads, "PIECE", 2 * len(LARGE))
-    for prepared in (crud._listing, chunked_reads._named):
+    monkeypatch.setattr(chunked_reads, "CHUNK", 2 * len(LARGE))
+    for prepared in (crud._listing, chunked_reads._selection_of_ids):
         prepared.cache_clear()
     yield
-    for prepared in (crud._listing, chunked_reads._named):
+    for prepared in (crud._listing, chunked_reads._selection_of_ids):
         prepared.cache_clear()
 
 
@@ -58,13 +58,13 @@ def ask(world: World, *asked: tuple[str, dict[str, Any]]) -> tuple[dict[str, Out
 
     async def read() -> dict[int, Outcome]:
         reader = BatchReader(world.database, LIMIT, concurrency=4)
-        return {id(one): outcome async for part in reader.apply(requests) for one, outcome in part}
+        return {position: outcome async for part in reader.apply(requests) for position, outcome in part}
 
     engine = world.database.engine.sync_engine
     sa.event.listen(engine, "after_cursor_execute", count)
     outcomes = world.run(read())
     sa.event.remove(engine, "after_cursor_execute", count)
-    return {str(number): outcomes[id(request)] for number, request in enumerate(requests)}, given
+    return {str(position): outcome for position, outcome in sorted(outcomes.items())}, given
 
 
 TOO_MUCH: dict[str, tuple[str, dict[str, Any]]] = {

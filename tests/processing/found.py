@@ -70,7 +70,7 @@ CASES = {
             TOGETHER,
         ),
     ),
-    # What the batch had added was gone from the session after the rollback of the dry run: three halvings.
+    # What the batch had added was gone from the session after the rollback of the dry run: three bisections.
     "created, then deleted in a dry run": (
         "check_batches",
         Case(
@@ -170,6 +170,19 @@ CASES = {
                 FOLDERS[1],
                 Sent("folder.update", {"id": ONE, "parent_id": TWO}),
             ],
+            TOGETHER,
+        ),
+    ),
+    # The check of the books looked for changes among the members that are left, and found none.
+    "a member that is removed": (
+        "check_books",
+        Case(
+            [
+                Sent("user.create", {"id": ONE, "username": "ada"}),
+                Sent("chat.create", {"id": ONE, "platform": "ada", "external_id": "ada"}),
+                Sent("chat.add_members", {"id": ONE, "user_ids": [ONE]}),
+            ],
+            [Sent("chat.remove_members", {"id": ONE, "user_ids": [ONE]})],
             TOGETHER,
         ),
     ),

@@ -33,9 +33,9 @@ def ask(world: World, before: Sequence[Sent], *asked: Sent) -> list[dict[str, An
     world.begin(before)
     apart = worlds.played([outcome for sent in asked for outcome in world.play([sent])[0]], world.rows())
     world.begin(before)
-    outcomes, halvings = world.play(asked)
+    outcomes, bisections = world.play(asked)
     assert worlds.played(outcomes, world.rows()) == apart
-    assert not halvings
+    assert not bisections
     return apart.answers
 
 

@@ -31,17 +31,17 @@ def play(world: World, before: Batch, batches: Sequence[Batch]) -> tuple[Played,
     world.begin(before)
     done = [world.play(batch) for batch in batches]
     outcomes = [outcome for outcomes, _ in done for outcome in outcomes]
-    return worlds.played(outcomes, world.rows()), [halvings for _, halvings in done]
+    return worlds.played(outcomes, world.rows()), [bisections for _, bisections in done]
 
 
 def check_batches(world: World, case: Case) -> None:
     """Batches give what one by one gives, and whatever is legal runs without halving."""
     apart, alone = play(world, case.before, [[one] for one in case.sent])
-    together, halvings = play(world, case.before, case.batches)
+    together, bisections = play(world, case.before, case.batches)
     assert together == apart
     for one, answer, halved in zip(case.sent, apart.answers, alone, strict=True):
         assert not halved or may_halve(one, answer), f"{one} takes the second way by itself"
-    for batch, halved in zip(case.batches, halvings, strict=True):
+    for batch, halved in zip(case.batches, bisections, strict=True):
         assert not halved or any(alone[: len(batch)]), "a batch of what is legal takes the second way"
         del alone[: len(batch)]
 

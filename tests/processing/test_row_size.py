@@ -106,8 +106,8 @@ def test_what_would_be_too_large_is_refused_and_undone_and_its_neighbours_run_on
 def test_the_refusal_of_a_row_that_would_be_too_large_is_final(world: World) -> None:
     world.begin([folder(ONE, "ada")])
     growing = Sent("folder.update", {"id": ONE, "text": BIG}, "key")
-    ((first,), halvings), ((again,), _) = world.play([growing]), world.play([growing])
-    assert not halvings
+    ((first,), bisections), ((again,), _) = world.play([growing]), world.play([growing])
+    assert not bisections
     assert (first.type, first.final) == (TOO_LARGE, True)
     assert (again.body, again.type) == (first.body, first.type)
     assert worlds.document(first)["events"][0]["name"] == "folder.update.failed"
@@ -123,9 +123,9 @@ def test_a_row_that_is_too_large_already_can_shrink(world: World) -> None:
     world.begin([folder(ONE, "ada")])
     enlarge(world, ONE)
     asked = [update(ONE, text=BIG * 3), update(ONE, text=BIG), update(ONE, text="small")]
-    outcomes, halvings = world.play(asked)
+    outcomes, bisections = world.play(asked)
     told = [worlds.document(outcome) for outcome in outcomes]
-    assert not halvings
+    assert not bisections
     assert [answer["type"] for answer in told] == [TOO_LARGE, "folder.update", "folder.update"]
     assert told[1]["body"] == {"id": ONE, "version": "#2"}
     assert [event["body"] for event in told[1]["events"]] == [{"id": ONE, "version": "#2"}]
@@ -136,9 +136,9 @@ def test_a_row_that_is_too_large_already_can_shrink(world: World) -> None:
 def test_a_row_that_is_too_large_can_be_deleted(world: World) -> None:
     world.begin([folder(ONE, "ada")])
     enlarge(world, ONE)
-    ((outcome,), halvings) = world.play([Sent("folder.delete", {"id": ONE})])
+    ((outcome,), bisections) = world.play([Sent("folder.delete", {"id": ONE})])
     told = worlds.document(outcome)
-    assert not halvings
+    assert not bisections
     assert (told["type"], told["body"]) == ("folder.delete", {"id": ONE, "version": "#1"})
     assert [event["name"] for event in told["events"]] == ["folder.deleted"]
     assert not world.rows()

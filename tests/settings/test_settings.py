@@ -37,7 +37,7 @@ def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.Mo
 def test_database_urls_of_every_form_work(url: str, query: dict[str, str], name: str) -> None:
     settings = _load(database_url=url)
     dsn = make_url(settings.dsn)
-    engine = dialects.of(dsn.get_backend_name()).engine(dsn, "db")
+    engine = dialects.of(dsn.get_backend_name()).engine_options(dsn, "db")
     assert engine.url.drivername == "postgresql+asyncpg"
     assert (engine.url.password, engine.url.host, engine.url.database) == ("p@ss", "host", "db")
     assert dict(engine.url.query) == query

@@ -56,7 +56,7 @@ def _check_counted(sent: Sent, then: dict[str, Any], now: dict[str, Any]) -> Non
     risen = now["version"] - then["version"]
     assert 1 <= risen <= max(1, len(sent.body.get("steps", ()))), f"changed from {then} to {now}"
     assert now["updated_at"] > then["updated_at"]
-    assert {name for name in now if then.get(name) != now[name]} != UNCOUNTED, "counted, and not changed"
+    assert {name for name in then | now if then.get(name) != now.get(name)} != UNCOUNTED, "counted, and not changed"
 
 
 def _check_told(sent: Sent, answer: dict[str, Any], changed: set[str], rows: Rows) -> None:

@@ -79,13 +79,13 @@ class Played:
 
 
 class Counting(UnitOfWork):
-    """Counts how often the second way was taken."""
+    """Counts the calls of the bisection."""
 
-    halvings = 0
+    bisections = 0
 
-    async def _in_halves(self, *args: Any) -> list[Outcome]:
-        self.halvings += 1
-        return await super()._in_halves(*args)
+    async def _bisect(self, *args: Any) -> list[Outcome]:
+        self.bisections += 1
+        return await super()._bisect(*args)
 
 
 class World:
@@ -137,9 +137,9 @@ class World:
         """The outcomes of one batch, and how often the second way was taken."""
         if not batch:
             return [], 0
-        self._unit_of_work.halvings = 0
+        self._unit_of_work.bisections = 0
         outcomes = self.run(self._unit_of_work.apply([sent.request() for sent in batch]))
-        return outcomes, self._unit_of_work.halvings
+        return outcomes, self._unit_of_work.bisections
 
     def statements(self, batch: Batch) -> list[str]:
         """What one batch says to the database."""

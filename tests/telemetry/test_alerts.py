@@ -16,7 +16,7 @@ import pytest
 
 import config
 from dev import install, ports
-from src.service import answering_http
+from src.startup import serving_http
 from tests.support import harness, requester, scraped
 
 RULES = harness.ROOT / "deploy/alerts.yml"
@@ -92,7 +92,7 @@ async def busy(settings: config.Settings) -> AsyncIterator[int]:
     """The port of a service that has something to do."""
     (port,) = ports.free(1)
     chosen = settings.model_copy(update={"http_port": port})
-    async with harness.running(chosen) as service, answering_http(service), requester.asking(settings) as db:
+    async with harness.running(chosen) as service, serving_http(service), requester.asking(settings) as db:
         asking = asyncio.create_task(ask(db))
         yield port
         asking.cancel()

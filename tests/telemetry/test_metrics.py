@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 import config
 from src.admin import exposition
 from src.admin.exposition import Metrics
-from src.amqp import batch_subscriber
-from src.amqp.batch_subscriber import BatchLimits, Window
+from src.amqp import window as window_module
+from src.amqp.batch import BatchLimits
 from src.amqp.frames import Delivery, Properties
+from src.amqp.window import Window
 from src.client import Client
 from src.clock import now
 from src.database import Database
@@ -89,9 +90,9 @@ async def test_of_each_batch_it_is_counted_how_large_it_was_and_how_long_each_st
 
 async def test_a_batch_is_queued_from_the_arrival_of_its_oldest_request() -> None:
     window = Window(BatchLimits(prefetch=10, requests=2, body_bytes=100, window_bytes=1000), asyncio.Event())
-    with mock.patch.object(batch_subscriber, "monotonic", side_effect=[1.0, 2.0, 3.0]):
+    with mock.patch.object(window_module, "monotonic", side_effect=[1.0, 2.0, 3.0]):
         for tag in (1, 2, 3):
-            window._arrive(Delivery(tag, "session.create", Properties(), b"{}", 2))
+            window._add(Delivery(tag, "session.create", Properties(), b"{}", 2))
     window.channel = mock.Mock()
     taken = [await window.take(), await window.take()]
     assert [batch and batch.since for batch in taken] == [1.0, 3.0]
@@ -120,7 +121,7 @@ async def test_a_copy_in_the_same_batch_is_counted_as_a_duplicate(own_settings: 
 
 async def test_a_batch_that_cannot_be_written_together_is_counted(db: Requester) -> None:
     await db.ask("user.create", {"username": "ada"}, "ada")
-    async with counted("db_second_ways_total"):
+    async with counted("db_bisected_batches_total"), counted("db_second_ways_total"):
         with mock.patch("src.crud.create", side_effect=RuntimeError):
             assert (await db.ask("session.create", {}, str(uuid.uuid4()))).type == "urn:db:problem:internal"
 
@@ -194,9 +195,9 @@ async def dumb() -> AsyncIterator[str]:
         asked.set()
 
 
-@pytest.mark.parametrize("keep", [0, exposition.KEEP])
+@pytest.mark.parametrize("keep", [0, exposition.MAX_AGE])
 async def test_a_scrape_waits_for_a_database_that_never_answers_once_and_not_for_long(keep: float) -> None:
-    with mock.patch.multiple(exposition, PATIENCE=0.2, KEEP=keep):
+    with mock.patch.multiple(exposition, TIMEOUT=0.2, MAX_AGE=keep):
         async with dumb() as url:
             database = Database(url)
             scraped = Metrics(database, [])
@@ -245,5 +246,9 @@ async def test_a_request_that_is_served_alone_is_counted(own_settings: config.Se
         answer = await db.publish("session.count")
         delivered = await (await raw.get_queue(names.reads)).get()
         await delivered.reject(requeue=True)
-        async with counted("db_careful_requests_total"), harness.running(own_settings):
+        async with (
+            counted("db_isolated_requests_total"),
+            counted("db_careful_requests_total"),
+            harness.running(own_settings),
+        ):
             await answer

@@ -59,7 +59,7 @@ async def test_a_migration_does_not_wait_for_another_for_ever(
     monkeypatch.setattr(mysql, "MIGRATION_LOCK", mysql.MIGRATION_LOCK.replace("600", "0"))
     async with database.connect() as one, database.connect() as other:
         await one.run_sync(database.dialect.begin_migration)
-        with pytest.raises(dialect.Unservable):
+        with pytest.raises(dialect.UnusableDatabase):
             await other.run_sync(database.dialect.begin_migration)
 
 
@@ -109,7 +109,7 @@ async def test_no_key_that_another_has_served_is_logged(database: Database, capl
     row: Arrays = {"key": [b"k" * 32], "fingerprint": [b"f" * 32], "outcome": [b"o"], "received_at": [now()]}
     async with database.connect() as connection:
         for written in (1, 0):
-            done = await connection.execute(*database.dialect.insertion(inbox.table, row, new=True))
+            done = await connection.execute(*database.dialect.insert_statement(inbox.table, row, skip_existing=True))
             assert done.rowcount == written
     assert not caplog.records
 

@@ -89,7 +89,7 @@ def _own(entity: Entity, name: str, row: uuid.UUID) -> Request[Operation]:
 
 def test_a_savepoint_that_is_gone_is_the_moments_fault() -> None:
     gone = exc.DBAPIError("ROLLBACK TO SAVEPOINT", None, Exception(1305, "SAVEPOINT sa_savepoint_1 does not exist"))
-    assert dialects.meaning(gone) is Transient
+    assert dialects.error_class(gone) is Transient
 
 
 async def test_two_replicas_that_are_given_the_same_answer_the_same(own_database_url: str) -> None:

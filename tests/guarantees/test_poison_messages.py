@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
 import config
-from src.amqp.batch_subscriber import Batch
+from src.amqp.batch import Batch
 from src.amqp.frames import Delivery, Properties
 from src.clock import now
+from src.consumers.outage import OutageDeadline, OutageRetry
 from src.database import Database
 from src.processing import attempts
 from src.service import Service
@@ -127,7 +129,7 @@ async def test_what_kills_while_it_is_answered_is_a_dead_letter_all_the_same(sta
     assert [letter.reason for letter in standing.letters.all] == ["kills-process"]
 
 
-async def test_a_suspect_that_is_served_in_the_end_is_innocent(standing: Standing) -> None:
+async def test_a_suspected_message_that_is_served_in_the_end_is_innocent(standing: Standing) -> None:
     """It was there when the process was killed from outside, say, and always the first in the queue."""
     with poisoned("handling", most=2 + 2):
         assert_served_in_order(await standing.ask(WRITES, WRITE))
@@ -136,7 +138,7 @@ async def test_a_suspect_that_is_served_in_the_end_is_innocent(standing: Standin
     assert not standing.letters.all
 
 
-async def test_handed_over_again_and_again_a_request_is_no_suspect_for_that(standing: Standing) -> None:
+async def test_a_request_that_is_handed_over_again_and_again_is_not_given_up_for_that(standing: Standing) -> None:
     impatient = standing.settings.model_copy(update={"graceful_timeout": 0.05})
     answers = [await standing.db.publish(*request, f"m-{number}") for number, request in enumerate(WRITES)]
     counted = []
@@ -172,10 +174,12 @@ async def test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_agai
 
     async with harness.running(settings) as service:
         batches = [
-            Batch([Delivery(1, key, Properties(), b"", 0)], asyncio.Event(), cast("Any", None), suspect=True)
+            Batch([Delivery(1, key, Properties(), b"", 0)], asyncio.Event(), cast("Any", None), suspected=True)
             for key in "abc"
         ]
-        await asyncio.gather(*(service.subscribers.carefully(batch, serve) for batch in batches))
+        outage = OutageRetry(service.database, partial(OutageDeadline, 1))
+        isolated = service.subscribers.poison.isolating(serve, outage)
+        await asyncio.gather(*map(isolated, batches))
 
 
 async def test_attempts_of_long_ago_are_forgotten(settings: config.Settings) -> None:
