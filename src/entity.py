@@ -13,7 +13,7 @@ An operation of its own takes the place of the common operation of its name.
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, get_type_hints
 
 import pydantic_core
@@ -163,21 +163,18 @@ class Entity:
     def _common(
         self,
         name: str,
-        run: Callable[[AsyncSession, type[Record], Any], Awaitable[Any]],
+        run: Callable[..., Awaitable[Any]],
         request: type[Schema],
         *,
         writes: bool = False,
         emits: str | None = None,
     ) -> Operation:
         """An operation that every entity has; ``run`` gets the model as well."""
-
-        async def handler(session: AsyncSession, data: Any) -> Any:
-            return await run(session, self.model, data)
-
+        handler = partial(run, model=self.model)
         handler.__doc__ = run.__doc__
         return Operation(self, name, handler, request, writes=writes, emits=emits, common=True)
 
-    async def _page(self, session: AsyncSession, model: type[Record], request: Any) -> dict[str, Any]:
+    async def _page(self, session: AsyncSession, request: Any, *, model: type[Record]) -> dict[str, Any]:
         """Those that fit, a page at a time."""
-        found, following = await common.page(session, model, request)
+        found, following = await common.page(session, request, model=model)
         return {"items": [self._readable(row) for row in found], "next": following}

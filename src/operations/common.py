@@ -1,4 +1,4 @@
-"""The operations that every entity has: what they ask for, and what they do, over (session, model, …)."""
+"""The operations that every entity has: what they ask for, and what they do, over a session, a request and a model."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, cast
@@ -53,28 +53,28 @@ def listing(model: type[Record], read: type[Schema]) -> type[Schema]:
     )
 
 
-async def create(session: AsyncSession, model: type[Record], request: Any) -> Record:
+async def create(session: AsyncSession, request: Any, *, model: type[Record]) -> Record:
     """Make one; its id may be chosen."""
     return await crud.create(session, model, **request.__dict__)
 
 
-async def update(session: AsyncSession, model: type[Record], request: Any) -> Record:
+async def update(session: AsyncSession, request: Any, *, model: type[Record]) -> Record:
     """Change the fields that are given."""
     changes = {name: request.__dict__[name] for name in request.model_fields_set - {"id", "version"}}
     return await crud.update(session, model, request.id, changes, request.version)
 
 
-async def delete(session: AsyncSession, model: type[Record], request: Any) -> Record:
+async def delete(session: AsyncSession, request: Any, *, model: type[Record]) -> Record:
     """Delete one, and answer with it as it was."""
     return await crud.delete(session, model, request.id, request.version)
 
 
-async def get(session: AsyncSession, model: type[Record], request: Any) -> Record:
+async def get(session: AsyncSession, request: Any, *, model: type[Record]) -> Record:
     """The one that has this id."""
     return await crud.get(session, model, request.id)
 
 
-async def page(session: AsyncSession, model: type[Record], request: Any) -> tuple[Sequence[Record], int | None]:
+async def page(session: AsyncSession, request: Any, *, model: type[Record]) -> tuple[Sequence[Record], int | None]:
     """The rows of one page, and the offset of the next, None after the last."""
     found = await crud.list(
         session, model, _given(request), request.order, limit=request.limit + 1, offset=request.offset
@@ -83,12 +83,12 @@ async def page(session: AsyncSession, model: type[Record], request: Any) -> tupl
     return found[: request.limit], request.offset + request.limit if more else None
 
 
-async def count(session: AsyncSession, model: type[Record], request: Any) -> dict[str, int]:
+async def count(session: AsyncSession, request: Any, *, model: type[Record]) -> dict[str, int]:
     """How many fit."""
     return {"count": await crud.count(session, model, _given(request))}
 
 
-async def exists(session: AsyncSession, model: type[Record], request: Any) -> dict[str, bool]:
+async def exists(session: AsyncSession, request: Any, *, model: type[Record]) -> dict[str, bool]:
     """Whether one fits."""
     return {"exists": await crud.exists(session, model, _given(request))}
 
