@@ -17,7 +17,7 @@ from src.consumers.settlement import Settlement
 from src.entity import Operation
 from src.errors import Internal, Problem
 from src.processing.attempts import Attempts, request_key
-from src.processing.request import Outcome, State
+from src.processing.outcome import Outcome, State
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from src.database import Database
 from src.dialects import Dialect
 from src.persistence import identity_map
 from src.processing import outcome_codec
-from src.processing.request import Outcome, RejectedRequest, Request
+from src.processing.outcome import Outcome
+from src.processing.request import RejectedRequest, Request
 
 table = schema.inbox
 
