@@ -91,7 +91,7 @@ MUTANTS = [
     Mutant(
         "suspects of several queues are attempted at once",
         "src/processing/attempts.py",
-        "        async with self._alone:\n",
+        "        async with self._one_at_a_time:\n",
         "        async with asyncio.Lock():\n",
         [
             "tests/guarantees/test_poison_messages.py::test_a_process_makes_one_attempt_at_a_time_or_a_death_would_count_against_several"

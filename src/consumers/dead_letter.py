@@ -7,7 +7,7 @@ from src.amqp.frames import UNDECODABLE, Message, Properties
 from src.clock import now, timestamp
 from src.consumers.messages import PERSISTENT, Received, Settled, failure
 from src.errors import Problem
-from src.processing.request import State
+from src.processing.outcome import State
 
 LONGEST_COPIED = 800  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
 MOST_REPLAYS = 2**31

@@ -25,7 +25,8 @@ from src.errors import (
     UnknownOperation,
     UnsupportedEncoding,
 )
-from src.processing.request import Decodable, Outcome, RejectedRequest, Request, inbox_key
+from src.processing.outcome import Outcome
+from src.processing.request import Decodable, RejectedRequest, Request, inbox_key
 
 MOST_ERRORS = 20  # errors that a problem lists
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-?8"?)?', re.IGNORECASE)
@@ -67,7 +68,7 @@ class Decoder[O: Decodable]:
         if isinstance(problem, UnknownOperation):
             asked = delivery.routing_key
             problem = UnknownOperation.named(asked, suggestions.operations(asked, self._operations), __version__)
-        outcome = Outcome.of(problem, operation)
+        outcome = Outcome.of(problem, operation.failed_event if operation else None)
         if delivery.headers.get(wire.DRY_RUN) or delivery.size > len(delivery.body):
             return Received(delivery, operation, RejectedRequest(outcome))
         return Received(

@@ -11,7 +11,8 @@ from typing import Any
 from src import wire
 from src.amqp.frames import Delivery, Message, Properties
 from src.dialects.driver_errors import locate
-from src.processing.request import Decodable, Event, Outcome, RejectedRequest, Request, State
+from src.processing.outcome import Event, Outcome, State
+from src.processing.request import Decodable, RejectedRequest, Request
 
 PERSISTENT = 2
 _REPLY_IDS = map(f"{uuid.uuid4().hex}.{{}}".format, itertools.count(1))  # tell the replies apart that are returned

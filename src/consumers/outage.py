@@ -14,7 +14,7 @@ from src.backoff import Backoff
 from src.consumers.request_batch import Apply, Outcomes, RequestBatch
 from src.database import Database
 from src.errors import DeadlineExceeded, Transient, Unavailable
-from src.processing.request import Outcome
+from src.processing.outcome import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from src.consumers.outage import OutageRetry, StillUnavailable
 from src.consumers.settlement import Settlement
 from src.entity import Operation
 from src.errors import Internal, Problem
-from src.processing.attempts import Attempts, digest
-from src.processing.request import Outcome, State
+from src.processing.attempts import Attempts, request_key
+from src.processing.outcome import Outcome, State
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ class PoisonMessages:
                 return
             metrics.ISOLATED.inc()
             metrics.CAREFUL.inc()
-            async with self.attempts.attempt(_key(batch.deliveries[0])) as begin:
+            async with self.attempts.attempt(_key(batch.deliveries[0])) as count_attempt:
                 try:
-                    allowed = await outage.retry_until_available(begin, batch)
+                    allowed = await outage.retry_until_available(count_attempt, batch)
                 except StillUnavailable:
                     if late is None:
                         raise
@@ -79,4 +79,4 @@ def _key(delivery: Delivery) -> bytes:
     """Return the same key for each delivery of a request, without decoding its body."""
     properties = delivery.properties
     origin = (properties.user_id, properties.message_id, properties.correlation_id, properties.reply_to)
-    return digest(*origin, delivery.routing_key, body=delivery.body)
+    return request_key(*origin, delivery.routing_key, body=delivery.body)

@@ -7,7 +7,8 @@ from src.amqp.batch import Batch
 from src.consumers.messages import Received
 from src.consumers.stage_timer import StageTimer
 from src.entity import Operation
-from src.processing.request import Outcome, RejectedRequest, Request
+from src.processing.outcome import Outcome
+from src.processing.request import RejectedRequest, Request
 
 type Outcomes = list[tuple[int, Outcome]]
 """Outcomes of requests, each with the position of its delivery in the batch."""

@@ -29,7 +29,7 @@ from src.amqp.frames import Message
 from src.amqp.publisher import Publisher, RetryPolicy
 from src.consumers import dead_letter
 from src.consumers.messages import Settled, failure, parked
-from src.processing.request import State
+from src.processing.outcome import State
 from src.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -79,7 +79,7 @@ class Subscribers:
         self._unit_of_work = unit_of_work
         self._reader = reader
         self.without_key = 0  # writes that were applied at least once: copies of them cannot be recognized
-        self.poison = PoisonMessages(Attempts(database, survives=SURVIVED), settlement, decoder.reject)
+        self.poison = PoisonMessages(Attempts(database, survived_errors=SURVIVED), settlement, decoder.reject)
         outage = OutageRetry(database, partial(OutageDeadline, LONGEST_OUTAGE))
         read_deadline = OutageDeadline(read_ttl)  # of all reads: those that arrive late in an outage wait less
         read_outage = OutageRetry(database, lambda: read_deadline)

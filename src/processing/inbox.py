@@ -19,7 +19,8 @@ from src.database import Database
 from src.dialects import Dialect
 from src.persistence import identity_map
 from src.processing import outcome_codec
-from src.processing.request import Outcome, RejectedRequest, Request
+from src.processing.outcome import Outcome
+from src.processing.request import RejectedRequest, Request
 
 table = schema.inbox
 
@@ -111,7 +112,7 @@ def _deletion(dialect: Dialect) -> sa.Delete:
 
 
 async def measure(database: Database) -> tuple[float, float]:
-    """About how many requests are remembered, and the age of the oldest in seconds."""
+    """Return the approximate number of rows, and the age of the oldest row in seconds."""
     async with database.connect() as connection:
         remembered = await connection.scalar(database.dialect.inbox_estimate)
         oldest = await connection.scalar(sa.select(sa.func.min(table.c.received_at)))
@@ -119,7 +120,7 @@ async def measure(database: Database) -> tuple[float, float]:
 
 
 async def purge(session: AsyncSession, before: datetime, limit: int) -> int:
-    """Forget at the most ``limit`` requests received before that time; how many they were."""
+    """Delete at most ``limit`` requests that were received before that time, and return their number."""
     old = sa.select(table.c.key).where(table.c.received_at < before).limit(limit).with_for_update(skip_locked=True)
     connection = await session.connection()
     keys = (await connection.scalars(old)).all()

@@ -4,7 +4,7 @@ import zlib
 
 import msgpack
 
-from src.processing.request import Event, Outcome, State
+from src.processing.outcome import Event, Outcome, State
 
 COMPRESS_FROM = 1024  # bytes
 FORMAT = 1

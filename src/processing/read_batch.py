@@ -11,7 +11,8 @@ from src.entity import Operation
 from src.errors import DeadlineExceeded, Internal, Problem, Transient, Unavailable
 from src.persistence.identity_map import LoadPlan
 from src.persistence.read_map import ReadMap
-from src.processing.request import Outcome, Request, State
+from src.processing.outcome import Outcome, State
+from src.processing.request import Request
 
 PART = 20  # groups that are read before their answers are counted
 LARGE = 16 * 1024 * 1024  # bytes of answers that do not wait for others

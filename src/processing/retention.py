@@ -32,11 +32,11 @@ async def purge(database: Database, retention: timedelta) -> None:
 async def _purged(
     database: Database, what: str, retention: timedelta, purge: Callable[[AsyncSession, datetime], Awaitable[int]]
 ) -> int:
-    """How many rows went. Nobody watches the task, and it must go on whatever happens."""
+    """Purge once and return the number of deleted rows. Raises nothing: no error may end the background task."""
     try:
-        await database.probe()  # no other clock than the database's may empty the inbox
+        await database.probe()  # sets the clock: a wrong clock of this machine could empty the inbox
         async with database.session() as session:
             return await purge(session, now() - retention)
-    except Exception as error:  # see above
+    except Exception as error:  # logged, and tried again after PURGE_INTERVAL
         log.warning("%s: not purged: %s", what, type(error).__name__)
         return 0

@@ -19,7 +19,8 @@ from src.persistence.batch_map import BatchMap
 from src.persistence.change_tracking import ChangeTracker
 from src.persistence.identity_map import LoadPlan
 from src.processing import fault, inbox
-from src.processing.request import Event, Outcome, RejectedRequest, Request, State
+from src.processing.outcome import Event, Outcome, State
+from src.processing.request import RejectedRequest, Request
 from src.processing.row_size import RowSizeLimit
 from src.telemetry import metrics
 
@@ -208,4 +209,4 @@ class UnitOfWork:
 
 
 def _rejection(request: Request[Operation], problem: Problem) -> Outcome:
-    return Outcome.of(problem, request.operation, str(getattr(request.data, "id", None) or ""))
+    return Outcome.of(problem, request.operation.failed_event, str(getattr(request.data, "id", None) or ""))

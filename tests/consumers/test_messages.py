@@ -16,7 +16,7 @@ from src.consumers import dead_letter
 from src.consumers.decoder import Decoder
 from src.consumers.messages import Received, Settled, parked
 from src.models import entities
-from src.processing.request import Event, Outcome, State
+from src.processing.outcome import Event, Outcome, State
 
 SMALLEST = 4096
 """Bytes of the smallest frame that AMQP 0-9-1 lets two peers agree on."""

@@ -11,8 +11,9 @@ from src.consumers import decoder
 from src.database import Database
 from src.entity import Operation
 from src.errors import PREFIX, Problem
+from src.processing.outcome import Outcome
 from src.processing.read_batch import BatchReader
-from src.processing.request import Outcome, Request
+from src.processing.request import Request
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.databases import measures

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from src.consumers.messages import failure
 from src.database import Database
 from src.entity import Operation
-from src.processing.request import Outcome, Request
+from src.processing.outcome import Outcome
+from src.processing.request import Request
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.databases.asked import ENTITIES, LARGEST, decoded

@@ -27,7 +27,8 @@ from src.errors import Transient, Unavailable
 from src.models.session import Session, entity
 from src.models.user import User
 from src.processing.inbox import table as inbox
-from src.processing.request import Request, State
+from src.processing.outcome import State
+from src.processing.request import Request
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.faults.load import loaded

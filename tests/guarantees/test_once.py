@@ -10,7 +10,8 @@ import sqlalchemy as sa
 import config
 from src.database import Database
 from src.processing import inbox, outcome_codec
-from src.processing.request import Outcome, inbox_key
+from src.processing.outcome import Outcome
+from src.processing.request import inbox_key
 from src.service import Service
 from tests.guarantees.held import ask_together
 from tests.guarantees.traces import no_more, sessions

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from src import crud
 from src.entity import Operation
 from src.persistence import chunked_reads
+from src.processing.outcome import Outcome
 from src.processing.read_batch import BatchReader
-from src.processing.request import Outcome, Request
+from src.processing.request import Request
 from tests.support import worlds
 from tests.support.worlds import Sent, World
 

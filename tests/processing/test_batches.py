@@ -13,7 +13,8 @@ from src import crud
 from src.base import Schema
 from src.database import Database
 from src.entity import Entity
-from src.processing.request import Outcome, Request
+from src.processing.outcome import Outcome
+from src.processing.request import Request
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import derived, folders, worlds

@@ -17,7 +17,8 @@ from src import models
 from src.base import Base
 from src.database import Database
 from src.entity import Operation
-from src.processing.request import Outcome, Request, inbox_key
+from src.processing.outcome import Outcome
+from src.processing.request import Request, inbox_key
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import exact_json, folders, harness, programs

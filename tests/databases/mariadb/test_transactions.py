@@ -15,7 +15,8 @@ from src.database import Database
 from src.entity import Entity, Operation
 from src.errors import Transient, Unavailable
 from src.models.session import ReadSession, Session
-from src.processing.request import Outcome, Request, State
+from src.processing.outcome import Outcome, State
+from src.processing.request import Request
 from src.processing.row_size import RowSizeLimit
 from src.processing.unit_of_work import UnitOfWork
 from tests.support import harness
