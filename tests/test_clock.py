@@ -70,7 +70,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clock_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database's clock is read all the time, but not by the purge of the inbox, which happens once."""
-    monkeypatch.setattr(retention, "PAUSE", 3600)
+    monkeypatch.setattr(retention, "PURGE_INTERVAL", 3600)
     monkeypatch.setattr(service, "CLOCK_INTERVAL", 0.01)
 
 
