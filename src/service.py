@@ -102,9 +102,12 @@ class Service:
         batches(names.unrouted, limits=classic, prepare=declare)(subscribers.unrouted)
 
     async def _connect(self) -> None:
-        _count_outages(await self.broker.connect())
-        _count_outages(await self.outbound.connect())
-        await self.replying.connect()  # not counted: its loss may be the fault of a requester
+        url = self.settings.rabbitmq_url.get_secret_value()
+        _count_outages(await connections.retry_refused(url, self.broker.connect))
+        _count_outages(await connections.retry_refused(url, self.outbound.connect))
+        await connections.retry_refused(
+            url, self.replying.connect
+        )  # not counted: its loss may be the fault of a requester
         if self.rate_limit:
             await self.rate_limit.open()
 

@@ -4,6 +4,20 @@ from dev.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "a limit of connections is a missing virtual host",
+        "src/amqp/connections.py",
+        "error.code == NOT_ALLOWED and not is_limit(error)",
+        "error.code == NOT_ALLOWED",
+        ["tests/faults/test_broker_limits.py::test_a_limit_of_connections_is_waited_for"],
+    ),
+    Mutant(
+        "a limit of queues is a difference of arguments",
+        "src/consumers/topology.py",
+        "            if is_limit(error):\n",
+        "            if not error.args:\n",
+        ["tests/faults/test_broker_limits.py::test_a_limit_of_queues_is_no_difference_of_arguments"],
+    ),
+    Mutant(
         "a batch is queued from the arrival of its newest request",
         "src/amqp/batch.py",
         "return self.deliveries[0].arrived",

@@ -15,7 +15,6 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionCommandInvalid,
-    InvalidFrameError,
     ProbableAuthenticationError,
 )
 
@@ -28,8 +27,10 @@ from src.amqp.connections import (
     StartupError,
     address,
     close_channel,
-    connection_url,
+    is_vhost_refused,
+    open_plain,
 )
+from src.amqp.frame_reader import OpenRefused
 from src.amqp.topology_recovery import RecoveryChannel
 from src.consumers.topology import Topology
 from src.errors import why
@@ -52,8 +53,12 @@ async def check(url: str, topology: Topology, names: wire.Names, partitions: int
             return [*findings, await _check_alarm(url)], await _count_replicas(connection, names)
     except (AuthenticationError, ProbableAuthenticationError):
         return [broken(f"RabbitMQ at {address(url)} refuses the login", "Correct the user and password")], 0
-    except InvalidFrameError:  # RabbitMQ closes the connection after the login
-        return [broken(f"RabbitMQ at {address(url)} has no such virtual host for this user", "Correct RABBITMQ_URL")], 0
+    except OpenRefused as error:
+        if is_vhost_refused(error):
+            what, remedy = "has no such virtual host for this user", "Correct RABBITMQ_URL"
+        else:
+            what, remedy = f"refuses the connection: {why(error)}", "Raise the limit that it names, or wait"
+        return [broken(f"RabbitMQ at {address(url)} {what}", remedy)], 0
     except CONNECTION_ERRORS as error:
         what = f"RabbitMQ at {address(url)} does not answer: {why(error)}"
         return [broken(what, "Start it, or correct RABBITMQ_URL")], 0
@@ -61,7 +66,7 @@ async def check(url: str, topology: Topology, names: wire.Names, partitions: int
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[aiormq.abc.AbstractConnection]:
-    connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "doctor")), CONNECT_TIMEOUT)
+    connection = await asyncio.wait_for(open_plain(url, "doctor"), CONNECT_TIMEOUT)
     try:
         yield connection
     finally:

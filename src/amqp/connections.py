@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from ssl import SSLCertVerificationError
 from typing import Any, cast
@@ -10,12 +11,12 @@ from typing import Any, cast
 import aiormq
 from aio_pika import RobustConnection, connect_robust
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 from yarl import URL
 
 from ..backoff import Backoff
 from ..errors import why
-from .frame_reader import FrameTransport
+from .frame_reader import FrameTransport, OpenRefused
 from .frames import FrameHandler
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ CLOSE_TIMEOUT = 5  # seconds: a broker that answers at all closes a channel soon
 ALARM_WARNING_DELAY = 1  # seconds: a shorter alarm of memory or disk is not worth a warning
 LONGEST_READY_DELAY = 0.5  # seconds: only a loss that aio-pika has not noticed yet is polled
 FIRST_START_DELAY = 0.5  # seconds: a broker that starts takes several
+NOT_ALLOWED = 530  # a reply code of AMQP
 
 CONNECTION_ERRORS = (AMQPError, OSError, RuntimeError)
 """Errors of a call on a connection or channel that is lost; aiormq raises RuntimeError for one that is closed."""
@@ -152,20 +154,48 @@ async def wait_until_up(url: str) -> None:
     backoff = Backoff(first=FIRST_START_DELAY)
     while True:
         try:
-            connection = await asyncio.wait_for(aiormq.connect(connection_url(url, "probe")), CONNECT_TIMEOUT)
+            connection = await asyncio.wait_for(open_plain(url, "probe"), CONNECT_TIMEOUT)
         except (AuthenticationError, ProbableAuthenticationError) as error:
             raise StartupError(f"RabbitMQ at {address(url)} refuses the login: {error}") from error
-        except InvalidFrameError as error:  # after the login: it closes instead of opening
-            vhost = URL(url).path.removeprefix("/") or "/"
-            raise StartupError(f"RabbitMQ at {address(url)} has no virtual host {vhost!r} for this user.") from error
         except (AMQPError, OSError) as error:
             if isinstance(error.__cause__, SSLCertVerificationError):
                 raise StartupError(f"RabbitMQ at {address(url)} is not trusted: {error.__cause__}") from error
+            if is_vhost_refused(error):
+                vhost = URL(url).path.removeprefix("/") or "/"
+                raise StartupError(
+                    f"RabbitMQ at {address(url)} has no virtual host {vhost!r} for this user."
+                ) from error
             log.warning("waiting for RabbitMQ at %s: %s", address(url), why(error))
             await backoff.pause()
         else:
             await connection.close()
             return
+
+
+async def retry_refused[T](url: str, connect: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``connect`` returns, and call it again while a limit of the broker refuses the connection."""
+    backoff = Backoff(first=FIRST_START_DELAY)
+    while True:
+        try:
+            return await connect()
+        except OpenRefused as error:
+            log.warning("waiting for RabbitMQ at %s: %s", address(url), why(error))
+            await backoff.pause()
+
+
+async def open_plain(url: str, name: str) -> aiormq.abc.AbstractConnection:
+    """Open a connection that does not reconnect. Raises OpenRefused with the reason of a broker that refuses."""
+    return await aiormq.connect(connection_url(url, name), transport_factory=FrameTransport())
+
+
+def is_vhost_refused(error: Exception) -> bool:
+    """Whether the virtual host does not exist or is closed to the user; a limit that is reached passes."""
+    return isinstance(error, OpenRefused) and error.code == NOT_ALLOWED and not is_limit(error)
+
+
+def is_limit(error: Exception) -> bool:
+    """Whether the broker refuses because a limit of connections or queues is reached."""
+    return re.search(r" limit .*\(\d+\) is reached$", str(error)) is not None
 
 
 def cancelled_by_caller() -> bool:

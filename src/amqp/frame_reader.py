@@ -11,7 +11,7 @@ import asyncio
 from typing import Any
 
 from aiormq.connection import TransportFactory
-from aiormq.exceptions import AMQPConnectionError
+from aiormq.exceptions import AMQPConnectionError, AMQPError
 from yarl import URL
 
 from . import frames, sanitizing
@@ -19,7 +19,16 @@ from . import frames, sanitizing
 LIVENESS_INTERVAL = 1.0  # seconds: shorter than the heartbeat interval, in which aiormq expects to see a frame
 
 _HEARTBEAT = frames.frame(frames.HEARTBEAT, 0, b"")
+_REFUSALS = (530, 541)  # NOT_ALLOWED, INTERNAL_ERROR: reply codes of a virtual host that is not opened
 _KINDS = (frames.METHOD, frames.HEADER, frames.BODY, frames.HEARTBEAT)
+
+
+class OpenRefused(AMQPError):
+    """The broker has closed a connection instead of opening its virtual host, with this reply code and text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class FrameReader(asyncio.StreamReader):
@@ -28,6 +37,7 @@ class FrameReader(asyncio.StreamReader):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.frame_handlers: dict[int, frames.FrameHandler] = {}  # by channel number
+        self._opened = False
         self.blocked = False  # by a resource alarm of the broker
         self._clock = loop.time
         self._rest = b""  # the beginning of a frame
@@ -61,6 +71,11 @@ class FrameReader(asyncio.StreamReader):
         if kind == frames.HEADER:
             payload = sanitizing.sanitize_header(payload)
         elif kind == frames.METHOD:
+            self._opened |= payload[:4] == frames.OPEN_OK
+            if payload[:4] == frames.CLOSE and not self._opened and (code := int.from_bytes(payload[4:6])) in _REFUSALS:
+                text = payload[7 : 7 + payload[6]].decode(errors="replace")
+                self.set_exception(OpenRefused(code, text))  # aiormq would raise an error without the text
+                return
             if payload[:4] in {frames.BLOCKED, frames.UNBLOCKED}:
                 self.blocked = payload[:4] == frames.BLOCKED
             payload = sanitizing.sanitize_method(payload)

@@ -17,6 +17,7 @@ UNDECODABLE = "undecodable"
 METHOD, HEADER, BODY = constants.FRAME_METHOD, constants.FRAME_HEADER, constants.FRAME_BODY
 HEARTBEAT = constants.FRAME_HEARTBEAT
 PUBLISH, RETURN, DELIVER, GET_OK = b"\0\x3c\0\x28", b"\0\x3c\0\x32", b"\0\x3c\0\x3c", b"\0\x3c\0\x47"
+OPEN_OK, CLOSE = b"\0\x0a\0\x29", b"\0\x0a\0\x32"
 BLOCKED, UNBLOCKED = b"\0\x0a\0\x3c", b"\0\x0a\0\x3d"
 ACK, NACK = b"\0\x3c\0\x50", b"\0\x3c\0\x78"
 

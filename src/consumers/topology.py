@@ -6,7 +6,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed, C
 from pamqp.common import FieldTable
 
 from src import wire
-from src.amqp.connections import StartupError
+from src.amqp.connections import StartupError, is_limit
 from src.amqp.topology_recovery import Declaring
 
 DELIVERY_LIMIT = 100  # the last resort: it counts for a whole window, whoever was guilty
@@ -41,6 +41,8 @@ class Topology:
         except ChannelAccessRefused as error:
             raise StartupError(f"RabbitMQ does not let this user declare what the service needs: {error}") from error
         except ChannelPreconditionFailed as error:
+            if is_limit(error):
+                raise StartupError(f"RabbitMQ refuses another queue: {error}. Raise this limit, then start.") from error
             raise StartupError(
                 f"RabbitMQ has this with other arguments: {error}. Arguments cannot be changed: empty and delete it "
                 "(let the version that declared it serve what it holds; dead letters: ./db dead), or start with the "
