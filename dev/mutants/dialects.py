@@ -196,13 +196,6 @@ MUTANTS = [
         ["tests/library/test_cut.py::test_what_a_block_raises_comes_out_though_its_rollback_fails"],
     ),
     Mutant(
-        "a read whose end is cut comes out as the driver's error",
-        "src/dialects/driver_errors.py",
-        "kind is None and error.statement is None",
-        "False",
-        ["tests/library/test_cut.py::test_wherever_a_connection_is_cut_it_is_an_outage_and_no_connection_is_missing"],
-    ),
-    Mutant(
         "MariaDB: a read sees what was committed since it began",
         "src/dialects/mysql.py",
         '        event.listen(engine, "begin", _begin)\n',

@@ -157,3 +157,24 @@ async def test_what_a_driver_raises_outside_a_statement_is_an_outage_and_no_conn
     event.remove(database.engine.sync_engine, moment, fail)
     assert database.pool.in_use == 0
     await block(database)
+
+
+async def test_a_connection_whose_setup_fails_is_closed(database: Database) -> None:
+    opened: list[Any] = []
+
+    def fail(connection: Any, _record: object) -> None:
+        opened.append(connection)
+        raise RAW[database.dialect.name]
+
+    event.listen(database.engine.sync_engine, "connect", fail)
+    with pytest.raises(Unavailable):
+        await read(database)
+    (connection,) = opened
+    assert is_closed(connection.driver_connection)
+
+
+def is_closed(driver: Any) -> bool:
+    """Whether this connection of asyncpg, asyncmy or aiosqlite is."""
+    if isinstance(driver, asyncpg.Connection):
+        return bool(driver.is_closed())
+    return not (driver.connected if hasattr(driver, "connected") else driver._connection)
