@@ -28,21 +28,21 @@ class StillUnavailable(ConsumerPaused):
     """The database did not answer before the outage deadline."""
 
 
+@dataclass(slots=True)
 class OutageDeadline:
-    """So many seconds after an outage was noticed."""
+    """So many ``seconds`` after an outage was noticed."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._at: float | None = None
+    seconds: float
+    _at: float | None = None
 
     def notice(self) -> None:
         """Set the deadline, unless the outage was noticed before."""
-        self._at = self._at or asyncio.get_running_loop().time() + self._seconds
+        self._at = self._at or asyncio.get_running_loop().time() + self.seconds
 
     @property
     def remaining(self) -> float:
         """The seconds until the deadline."""
-        return self._seconds if self._at is None else self._at - asyncio.get_running_loop().time()
+        return self.seconds if self._at is None else self._at - asyncio.get_running_loop().time()
 
     def reset(self) -> None:
         """Note that the outage is over."""
