@@ -30,6 +30,11 @@ SIZE = "size"  # bytes of the whole body, if the dead letter has only the first 
 SENDER = "sender"  # the request's user_id
 
 REPLAY = "replay"  # of a request and of its dead letter: how often an operator has sent it again
+MOST_REPLAYS = 2**31
+
+# reasons of a dead letter that are no problem types
+UNANSWERED = "unanswered"
+KILLS_PROCESS = "kills-process"
 
 
 def failed_event(operation: str) -> str:

@@ -10,14 +10,11 @@ from src.errors import Problem
 from src.processing.outcome import State
 
 LONGEST_COPIED = 800  # bytes of a header: two of them and all short strings fit the smallest frame, of 4,096 bytes
-MOST_REPLAYS = 2**31
-UNANSWERED = "unanswered"
-KILLS_PROCESS = "kills-process"
 
 
 def reasons() -> list[str]:
     """Return every reason that a dead letter may have, without the prefix of problem types."""
-    return [*(problem.name() for problem in Problem.__subclasses__()), UNANSWERED, KILLS_PROCESS]
+    return [*(problem.name() for problem in Problem.__subclasses__()), wire.UNANSWERED, wire.KILLS_PROCESS]
 
 
 def reason(settled: Settled, *, replied: bool) -> str | None:
@@ -25,7 +22,7 @@ def reason(settled: Settled, *, replied: bool) -> str | None:
     received, outcome = settled.received, settled.outcome
     match outcome.state:
         case State.DEADLY:
-            return KILLS_PROCESS
+            return wire.KILLS_PROCESS
         case State.SERVED:
             return None
         case State.FAILED:
@@ -35,7 +32,7 @@ def reason(settled: Settled, *, replied: bool) -> str | None:
                 return None
             if received.reply_to is None:
                 return outcome.type
-            return None if replied or received.direct else UNANSWERED
+            return None if replied or received.direct else wire.UNANSWERED
         case _:
             assert_never(outcome.state)
 
@@ -46,7 +43,7 @@ def message(settled: Settled, reason: str, names: wire.Names) -> Message:
     delivery, properties = received.delivery, received.properties
     headers: dict[str, Any] = {
         wire.REASON: reason,
-        wire.DETAIL: _shortened(outcome.type if reason == UNANSWERED else failure(outcome)),
+        wire.DETAIL: _shortened(outcome.type if reason == wire.UNANSWERED else failure(outcome)),
         wire.OPERATION: delivery.routing_key,
         wire.DIED_AT: timestamp(now()),
     }
@@ -72,7 +69,7 @@ def _copied(received: Received[Any]) -> dict[str, Any]:
     key, replay = given.get(wire.PARTITION_KEY), given.get(wire.REPLAY)
     copied = {
         wire.PARTITION_KEY: key if isinstance(key, str) and key == _shortened(key) else None,
-        wire.REPLAY: replay if type(replay) is int and 0 < replay < MOST_REPLAYS else None,
+        wire.REPLAY: replay if type(replay) is int and 0 < replay < wire.MOST_REPLAYS else None,
         wire.DRY_RUN: True if given.get(wire.DRY_RUN) else None,
         UNDECODABLE: True if UNDECODABLE in given else None,
         wire.SENDER: received.sender or None,

@@ -14,7 +14,6 @@ from aio_pika.abc import AbstractIncomingMessage
 from src import wire
 from src.amqp.frames import UNDECODABLE
 from src.clock import now
-from src.consumers.dead_letter import KILLS_PROCESS, MOST_REPLAYS
 from src.errors import PREFIX, Problem
 
 _IDS = uuid.UUID("e0a1f6c2-7f0c-5b8e-9a55-2f6f0b7d3c19")
@@ -74,7 +73,9 @@ class DeadLetter:
     def uncertain(self) -> str | None:
         """Why it is sent again only where it is named: a requester that was told to ask again may have done so."""
         told = self.message.reply_to and self.reason in _retryable()
-        return "its change may stand already; its id sends it again" if told or self.reason == KILLS_PROCESS else None
+        return (
+            "its change may stand already; its id sends it again" if told or self.reason == wire.KILLS_PROCESS else None
+        )
 
     @property
     def line(self) -> str:
@@ -128,7 +129,7 @@ def _text(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int and 0 <= value < MOST_REPLAYS - 1 else 0
+    return value if type(value) is int and 0 <= value < wire.MOST_REPLAYS - 1 else 0
 
 
 def _age(died_at: object) -> str:
