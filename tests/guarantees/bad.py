@@ -33,7 +33,7 @@ BAD = {
     "a bug": Bad("internal", "trouble.break"),
     "a bug after a change": Bad("internal", "trouble.change_and_break"),
     "a problem after a change": Bad("illegal-transition", "trouble.change_and_refuse"),
-    "a statement that the database refuses": Bad("invalid", "trouble.empty"),
+    "a null that no field of the request explains": Bad("internal", "trouble.empty"),
     "a statement that is none": Bad("internal", "trouble.misspell"),
     "a statement that takes too long": Bad("internal", "trouble.dawdle"),
     "a refused statement that the handler hides": Bad("internal", "trouble.hide"),
