@@ -6,7 +6,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 
 from src.amqp import connections
 from src.cli.ending import FAILED, NOT_POSSIBLE, STOPPED, end
@@ -32,8 +32,8 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
         end(str(error), NOT_POSSIBLE)
     except (AuthenticationError, ProbableAuthenticationError) as error:
         end(f"{broker} refuses the login: {error}", NOT_POSSIBLE)
-    except InvalidFrameError:  # it answers, and closes the connection instead of opening it
-        end(f"{broker} refuses the connection: is there such a virtual host?", NOT_POSSIBLE)
+    except connections.OpenRefused as error:
+        end(f"{broker} refuses the connection: {why(error)}", NOT_POSSIBLE)
     except (AMQPError, OSError) as error:
         end(f"{broker} cannot be reached: {why(error)}", NOT_POSSIBLE)
 

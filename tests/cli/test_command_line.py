@@ -174,7 +174,7 @@ async def test_a_virtual_host_that_is_not_there_is_one_line_and_exit_code_2(
 ) -> None:
     ended = await run(elsewhere(alone, URL(rabbitmq_url).with_path("/nowhere")), "call", "user.count")
     assert (ended.code, ended.out, len(ended.lines)) == (2, "", 1)
-    assert "is there such a virtual host?" in ended.err
+    assert "vhost nowhere not found" in ended.err
 
 
 async def test_no_answer_in_time_is_one_line_and_exit_code_1(alone: config.Settings) -> None:
