@@ -9,6 +9,7 @@ from typing import Any
 from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 
 from src.amqp import connections
+from src.amqp.frame_reader import OpenRefused
 from src.cli.ending import FAILED, NOT_POSSIBLE, STOPPED, end
 from src.cli.target import Target
 from src.client import NoReply, NoService
@@ -32,7 +33,7 @@ def run[T](target: Target, work: Coroutine[Any, Any, T]) -> T:
         end(str(error), NOT_POSSIBLE)
     except (AuthenticationError, ProbableAuthenticationError) as error:
         end(f"{broker} refuses the login: {error}", NOT_POSSIBLE)
-    except connections.OpenRefused as error:
+    except OpenRefused as error:
         end(f"{broker} refuses the connection: {why(error)}", NOT_POSSIBLE)
     except (AMQPError, OSError) as error:
         end(f"{broker} cannot be reached: {why(error)}", NOT_POSSIBLE)
