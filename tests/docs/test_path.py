@@ -22,14 +22,16 @@ type Calls = list[tuple[str, str]]
 
 
 async def _calls(settings: config.Settings, operation: str) -> Calls:
-    """The calls of the second of two equal requests, so that nothing is made for the first time."""
+    """The calls of one request, of several the one with the fewest: no background task has run meanwhile."""
     async with requester.asking(settings) as db:
         session = (await db.ask("session.create", {"title": "x"})).document
-        bodies = [{"id": session["id"]} | ({"title": title} if "update" in operation else {}) for title in "yz"]
-        await _served(db, operation, bodies[0])
-        with traced() as calls:
-            await _served(db, operation, bodies[1])
-    return [*dropwhile(lambda call: call[0] != READS_THE_SOCKET, calls)]
+        traces: list[Calls] = []
+        for title in ("first", "second", "third", "fourth"):
+            body = {"id": session["id"]} | ({"title": title} if "update" in operation else {})
+            with traced() as calls:
+                await _served(db, operation, body)
+            traces.append([*dropwhile(lambda call: call[0] != READS_THE_SOCKET, calls)])
+    return min(traces, key=len)
 
 
 async def _served(db: requester.Requester, operation: str, body: dict[str, str]) -> None:
