@@ -105,9 +105,8 @@ class Service:
         url = self.settings.rabbitmq_url.get_secret_value()
         _count_outages(await connections.retry_refused(url, self.broker.connect))
         _count_outages(await connections.retry_refused(url, self.outbound.connect))
-        await connections.retry_refused(
-            url, self.replying.connect
-        )  # not counted: its loss may be the fault of a requester
+        # The outages of this connection are not counted: a requester may cause them.
+        await connections.retry_refused(url, self.replying.connect)
         if self.rate_limit:
             await self.rate_limit.open()
 

@@ -14,7 +14,7 @@ MUTANTS = [
         ],
     ),
     Mutant(
-        "an entity without events tells of its problems",
+        "an entity without events publishes the events of its problems",
         "src/entity.py",
         "return wire.failed_event(self.key) if self.event else None",
         "return wire.failed_event(self.key) if self.writes else None",

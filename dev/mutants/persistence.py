@@ -196,7 +196,7 @@ MUTANTS = [
         ["tests/library/test_attributes.py::test_what_stores_nothing_cannot_be_written"],
     ),
     Mutant(
-        "a filter compares what is no column",
+        "a filter accepts names that are not columns",
         "src/crud.py",
         "    _check_names(model, [name for name, _ in where], columns(model))\n",
         "",

@@ -125,9 +125,8 @@ class Client:
     async def _is_consumed(self) -> bool:
         channel = await self._open_channel()
         try:
-            queue = await channel.declare_queue(
-                self._names.reads, passive=True
-            )  # every process of the service consumes it
+            # Every process of the service consumes the queue of reads.
+            queue = await channel.declare_queue(self._names.reads, passive=True)
         except exceptions.ChannelNotFoundEntity:
             raise NoService(self._service) from None
         await channel.close()

@@ -111,7 +111,7 @@ def parked(event: Message, names: wire.Names) -> Message:
 
 
 def failure(outcome: Outcome) -> str:
-    """Return what went wrong. The text of an exception may quote the request, so that only its names are told."""
+    """Return the reason of a failure, without the text of the exception, which may quote the request."""
     error = outcome.error
     if error is None or outcome.state is not State.FAILED:
         return str(error or "")

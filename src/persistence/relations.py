@@ -85,12 +85,7 @@ def owners(model: type[Base]) -> tuple[tuple[type[Base], str], ...]:
     )
 
 
-def table_name(model: type[Base]) -> str:
-    """Return the name of the model's table."""
-    return str(model.__tablename__)
-
-
 def _models(model: type[Base]) -> Sequence[type[Base]]:
     """In one order in every process: rows are locked in it."""
     models = [mapper.class_ for mapper in inspect(model).registry.mappers]
-    return sorted(models, key=table_name)
+    return sorted(models, key=lambda each: str(each.__tablename__))

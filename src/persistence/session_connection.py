@@ -24,7 +24,13 @@ class ReadSession(Session):
 
 
 async def give_back(session: AsyncSession) -> None:
-    """Close the session and return its connection to the pool. Raises no driver error: the block's own counts."""
+    """Close a session that still has a connection, which goes to the pool.
+
+    Raises no driver error: the error of the block counts.
+    """
+    left: sa.Connection | None = session.info.get(_INFO)
+    if left is None or left.closed:
+        return
     try:
         await session.close()
     except Exception as error:

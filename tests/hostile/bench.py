@@ -23,7 +23,7 @@ CREATE = b'{"title": "xyzzy"}'
 MEBIBYTE = 1024 * 1024
 PIECE = 128 * 1024 - 8  # bytes of a body that fit into a frame
 
-type ChunkedReader = dict[str, Any]
+type MessageProperties = dict[str, Any]
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Bench:
 
 
 async def between_two_good(
-    bench: Bench, operation: str | bytes, body: bytes, pieces: ChunkedReader, rows: int = 0
+    bench: Bench, operation: str | bytes, body: bytes, pieces: MessageProperties, rows: int = 0
 ) -> None:
     """Send it between two good requests, which are served, and find so many rows of it."""
     had, first = await bench.rows(), await bench.good()
@@ -101,7 +101,7 @@ async def between_two_good(
 
 
 async def assert_answered(
-    bench: Bench, expected: str, operation: str, body: bytes, pieces: ChunkedReader | None = None, rows: int = 0
+    bench: Bench, expected: str, operation: str, body: bytes, pieces: MessageProperties | None = None, rows: int = 0
 ) -> dict[str, Any]:
     """It gets one answer of the expected kind, and there is no dead letter."""
     name, letters = f"hostile {uuid.uuid4()}", len(bench.letters.all)
@@ -114,13 +114,15 @@ async def assert_answered(
     return dict(replies[0].document)
 
 
-def _is_of(reply: Message, name: str, pieces: ChunkedReader) -> bool:
+def _is_of(reply: Message, name: str, pieces: MessageProperties) -> bool:
     """A reply whose request's correlation id is undecodable has its message id, or none."""
     given = pieces["correlation_id"] if isinstance(pieces["correlation_id"], str) else name
     return reply.correlation_id == given
 
 
-async def assert_dead(bench: Bench, expected: str, operation: str | bytes, body: bytes, pieces: ChunkedReader) -> None:
+async def assert_dead(
+    bench: Bench, expected: str, operation: str | bytes, body: bytes, pieces: MessageProperties
+) -> None:
     """It cannot be answered, so it becomes one dead letter that says why."""
     letters = len(bench.letters.all)
     await between_two_good(bench, operation, body, pieces)

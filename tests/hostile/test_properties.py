@@ -6,14 +6,14 @@ import uuid
 
 import pytest
 
-from tests.hostile.bench import CREATE, Bench, ChunkedReader, assert_answered, assert_dead, between_two_good
+from tests.hostile.bench import CREATE, Bench, MessageProperties, assert_answered, assert_dead, between_two_good
 from tests.support import harness
 from tests.support.marshalled import nested, short, table
 
 NOT_UTF8 = short(b"xyzzy\xff")
 LONG = "xyzzy" * 26_000
 
-BAD_PROPERTIES: dict[str, tuple[str, ChunkedReader]] = {
+BAD_PROPERTIES: dict[str, tuple[str, MessageProperties]] = {
     "timestamp of 2^63": ("malformed", {"timestamp": struct.pack(">Q", 2**63)}),
     "correlation_id not UTF-8": ("malformed", {"correlation_id": NOT_UTF8}),
     "message_id not UTF-8": ("malformed", {"message_id": NOT_UTF8}),
@@ -39,11 +39,13 @@ BAD_PROPERTIES: dict[str, tuple[str, ChunkedReader]] = {
 
 
 @pytest.mark.parametrize(("expected", "pieces"), BAD_PROPERTIES.values(), ids=BAD_PROPERTIES)
-async def test_a_bad_property_is_answered_with_a_problem(bench: Bench, expected: str, pieces: ChunkedReader) -> None:
+async def test_a_bad_property_is_answered_with_a_problem(
+    bench: Bench, expected: str, pieces: MessageProperties
+) -> None:
     await assert_answered(bench, expected, "session.create", CREATE, pieces)
 
 
-ODD_PROPERTIES: dict[str, ChunkedReader] = {
+ODD_PROPERTIES: dict[str, MessageProperties] = {
     "traceparent of 130,000 bytes": {"headers": {"traceparent": LONG}},
     "any header of 130,000 bytes": {"headers": {"x": LONG}},
     "CC and BCC to nobody": {"headers": {"CC": ["nobody"], "BCC": ["nobody"]}},
@@ -59,7 +61,7 @@ ODD_PROPERTIES: dict[str, ChunkedReader] = {
 
 
 @pytest.mark.parametrize("pieces", ODD_PROPERTIES.values(), ids=ODD_PROPERTIES)
-async def test_an_odd_property_changes_nothing(bench: Bench, pieces: ChunkedReader) -> None:
+async def test_an_odd_property_changes_nothing(bench: Bench, pieces: MessageProperties) -> None:
     await assert_answered(bench, "session.create", "session.create", CREATE, pieces, rows=1)
 
 
@@ -95,7 +97,7 @@ BAD_ADDRESSES = {
 
 
 @pytest.mark.parametrize("pieces", BAD_ADDRESSES.values(), ids=BAD_ADDRESSES)
-async def test_a_bad_request_without_an_address_is_a_dead_letter(bench: Bench, pieces: ChunkedReader) -> None:
+async def test_a_bad_request_without_an_address_is_a_dead_letter(bench: Bench, pieces: MessageProperties) -> None:
     await assert_dead(bench, "malformed", "session.create", b'{"title": xyzzy}', pieces | {"message_id": "a"})
 
 
